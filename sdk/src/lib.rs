@@ -1,0 +1,2 @@
+//! Guildhall's SDK.
+pub mod ids;
