@@ -1,2 +1,5 @@
 //! Guildhall's SDK.
+pub mod agent;
+pub mod host;
 pub mod ids;
+pub mod registry;

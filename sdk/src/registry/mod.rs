@@ -1,0 +1,220 @@
+//! The registry: the shared store of hosts, agents and leases.
+//!
+//! It is the authority on identity: who may run (guild, agent), and under which
+//! epoch. Two backends, `MemoryRegistry` for one process and [`RedisRegistry`]
+//! for a fleet, pass the same test-suite .
+//!
+//! A host registers under a fresh [`LeaseId`] and keeps that lease alive by its
+//! heartbeat; an agent's claim names the lease it was made under and is in force
+//! as long as that very lease is. So a heartbeat costs the same for one agent or
+//! ten thousand, and a host whose lease ended has lost all its claims at once:
+//! it must [`reassert`](Registry::reassert) each, and may find that another host
+//! was faster. Lease times are measured by the registry alone.
+//!
+//! Every write for an agent carries its epoch and is refused when that is stale.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::{
+    agent::{AgentEvent, AgentInfo},
+    host::{HostEvent, HostInfo, LeaseId, LiveHost},
+    ids::{AgentKey, Epoch, GuildId, HostId},
+};
+
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimOutcome {
+    /// The identity is the caller's, under this epoch.
+    Claimed(Epoch),
+    /// Somebody else holds it; for a restart: the incarnation to replace is no
+    /// longer the current one.
+    Held(Box<AgentInfo>),
+}
+
+/// What came of a registration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Registration {
+    /// The lease is in force.
+    Registered,
+    /// Another process holds a lease under this host id; it ends after this long
+    /// unless it is renewed.
+    InUse {
+        /// Time left by the registry's clock.
+        remaining: Duration,
+    },
+}
+
+/// The shared store of hosts, agents and leases.
+///
+/// Every call is bounded in time by the backend. All are safe to retry.
+#[async_trait]
+pub trait Registry: Send + Sync + fmt::Debug + 'static {
+    /// Enters a host under a fresh lease of the given length.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the backend cannot be reached or does not understand.
+    async fn register(
+        &self,
+        host: &HostInfo,
+        lease: &LeaseId,
+        length: Duration,
+    ) -> Result<Registration, RegistryError>;
+
+    /// Renews a lease, and stores a load report when one is given. One round trip,
+    /// whose cost does not depend on the agents of the host.
+    ///
+    /// # Errors
+    /// [`RegistryError::LeaseEnded`] when the lease is no longer in force: the host
+    /// must register anew and reassert its claims.
+    async fn renew(
+        &self,
+        host: &HostId,
+        lease: &LeaseId,
+        length: Duration,
+        report: Option<&HostInfo>,
+    ) -> Result<(), RegistryError>;
+
+    /// Ends a lease now. Ending one that is not in force does nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError>;
+
+    /// All hosts whose lease is in force, sorted by id.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError>;
+
+    /// The fleet: a snapshot, then changes. Never ends by itself; when the backend
+    /// goes away it waits and begins again with a new snapshot.
+    fn watch_hosts(&self) -> BoxStream<'static, HostEvent>;
+
+    /// Claims the identity `agent.key` for the host `agent.host` under `lease`,
+    /// stores the record with a new, higher epoch (the one in `agent` is ignored),
+    /// and returns that.
+    ///
+    /// `replaces` is `None` for a new agent: the identity must be free, its record
+    /// ended ([`AgentState::is_live`](crate::agent::AgentState::is_live) is false),
+    /// or its host's lease over. For a restart it is the epoch that the caller
+    /// holds, which must still be the current one.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn claim(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        replaces: Option<Epoch>,
+    ) -> Result<ClaimOutcome, RegistryError>;
+
+    /// Puts a claim under a new lease of the same host, after the old one ended.
+    ///
+    /// # Errors
+    /// [`RegistryError::Fenced`] when another incarnation has been claimed since.
+    async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError>;
+
+    /// Replaces the record of an agent, keeping its claim.
+    ///
+    /// # Errors
+    /// [`RegistryError::Fenced`] when `agent.epoch` is not the current one.
+    async fn update(&self, agent: &AgentInfo) -> Result<(), RegistryError>;
+
+    /// Removes the record, which frees the identity. Its epochs go on growing.
+    /// Removing what is not there does nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::Fenced`] when `epoch` is not the current one.
+    async fn release(&self, key: &AgentKey, epoch: Epoch) -> Result<(), RegistryError>;
+
+    /// One agent's record with the lease its claim is under. One round trip; the
+    /// caller, who knows the fleet, judges whether that lease is in force.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn agent(&self, key: &AgentKey) -> Result<Option<Claimed>, RegistryError>;
+
+    /// All agents of a guild, sorted by id.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn agents_in_guild(&self, guild: &GuildId) -> Result<Vec<Claimed>, RegistryError>;
+
+    /// The agents of a guild: a snapshot, then changes. Never ends by itself; when
+    /// the backend goes away it waits and begins again with a new snapshot.
+    fn watch_guild(&self, guild: &GuildId) -> BoxStream<'static, AgentEvent>;
+
+    /// The next number of a counter that all users of this registry share. Begins
+    /// at 0; `counter` is a policy's name.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError>;
+}
+
+/// An agent's record and the lease that its claim is under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// The record as its host last wrote it.
+    pub agent: AgentInfo,
+    /// The lease the claim was made under.
+    pub lease: LeaseId,
+}
+
+/// What a registry cannot do, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The backend cannot be reached or refused the call.
+    #[error("the registry at {address} did not answer: {source}")]
+    Unavailable {
+        /// Which registry, without its password.
+        address: String,
+        /// What the client library says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The backend did not answer in time.
+    #[error("the registry at {address} did not answer within {waited:?}")]
+    Timeout {
+        /// Which registry, without its password.
+        address: String,
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// The address of the registry cannot be used.
+    #[error("{url:?} is not the address of a registry: {reason}")]
+    Address {
+        /// The address, without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host's lease is over.
+    #[error("the lease of host {host} has ended")]
+    LeaseEnded {
+        /// The host.
+        host: HostId,
+    },
+    /// The write came from an incarnation that is no longer the current one.
+    #[error("agent {key} has epoch {current:?} now; a write under epoch {epoch} is refused")]
+    Fenced {
+        /// The agent.
+        key: AgentKey,
+        /// The epoch that the write carried.
+        epoch: Epoch,
+        /// The current epoch; `None` when the agent is not recorded.
+        current: Option<Epoch>,
+    },
+    /// The backend holds something that this version cannot read.
+    #[error("the registry holds an entry at {place} that cannot be read: {reason}")]
+    Corrupt {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
