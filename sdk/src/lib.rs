@@ -2,4 +2,5 @@
 pub mod agent;
 pub mod host;
 pub mod ids;
+pub mod launch;
 pub mod registry;

@@ -1,0 +1,153 @@
+//! One launch: everything a host needs to start one agent.
+
+use std::{fmt, sync::Arc};
+
+use crate::ids::AgentKey;
+
+/// Largest launch as it goes over the wire, in bytes: specs, messaging and client
+/// properties together. Hosts refuse larger ones before they read them.
+pub const MAX_LAUNCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// A JSON text on one line, checked once. Cheap to clone: the agents of a guild
+/// share the text of their guild spec.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// Checks that `text` is JSON and puts it on one line. Nothing else changes:
+    /// keys keep their order and numbers their digits.
+    ///
+    /// # Errors
+    /// [`InvalidLaunch::Json`] names `field` and says where the text goes wrong.
+    pub fn parse(field: &'static str, text: &[u8]) -> Result<Self, InvalidLaunch> {
+        let raw: &serde_json::value::RawValue =
+            serde_json::from_slice(text).map_err(|source| InvalidLaunch::Json { field, source })?;
+        // A raw line break inside a JSON string is an error, so each one that is
+        // left is white space between tokens.
+        Ok(Self(raw.get().replace(['\n', '\r'], " ").into()))
+    }
+
+    /// The text of a value.
+    pub fn from_value(value: &serde_json::Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// The empty object.
+    pub fn empty() -> Self {
+        Self("{}".into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// Specs may hold secrets, so only the size is shown.
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.0.len())
+    }
+}
+
+
+/// One launch of one agent.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Who is launched.
+    pub key: AgentKey,
+    /// Its name in the guild spec.
+    pub name: String,
+    /// The class that the runner makes it from; the runner table matches on it.
+    pub class_name: String,
+    /// The agent spec as the user wrote it.
+    pub agent_spec: Json,
+    /// The guild spec as the user wrote it.
+    pub guild_spec: Json,
+    /// How the agent reaches its guild's messages.
+    pub messaging: Json,
+    /// The class of the messaging client; empty for the runner's default.
+    pub client_type: String,
+    /// Settings of the messaging client.
+    pub client_properties: Json,
+    /// The organization that the guild belongs to; empty when there is none.
+    pub organization_id: String,
+    /// The machine id that message ids are made with.
+    pub machine_id: u32,
+    /// The topic the agent listens to by default.
+    pub default_topic: String,
+    /// A runner of the host's table by name; `None` lets the class name decide.
+    pub runner: Option<String>,
+}
+
+/// A launch that no host would take.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidLaunch {
+    /// A part is not JSON.
+    #[error("{field} is not JSON: {source}")]
+    Json {
+        /// Which part.
+        field: &'static str,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The parts together are too large.
+    #[error("the launch has {bytes} bytes; at most {MAX_LAUNCH_BYTES} are allowed")]
+    TooLarge {
+        /// Size of all parts in bytes.
+        bytes: usize,
+    },
+    /// An id cannot be used.
+    #[error(transparent)]
+    Id(#[from] crate::ids::InvalidId),
+    /// A part says something that cannot be.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Which part.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Launch {
+    /// Refuses a launch that is too large for the wire.
+    ///
+    /// # Errors
+    /// [`InvalidLaunch::TooLarge`] with its size.
+    pub fn check_size(&self) -> Result<(), InvalidLaunch> {
+        let texts = [
+            self.agent_spec.as_str(),
+            self.guild_spec.as_str(),
+            self.messaging.as_str(),
+            self.client_properties.as_str(),
+            &self.client_type,
+            &self.organization_id,
+            &self.default_topic,
+        ];
+        // The rest (ids, field tags) is far below this allowance.
+        let bytes = texts.iter().map(|text| text.len()).sum::<usize>() + 4096;
+        if bytes > MAX_LAUNCH_BYTES { Err(InvalidLaunch::TooLarge { bytes }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_put_on_one_line_and_otherwise_untouched() {
+        let json = Json::parse("agent spec", b"{\n \"b\": 1.50,\r\n \"a\": \"x\\ny\"\n}").unwrap();
+        assert_eq!(json.as_str(), "{  \"b\": 1.50,   \"a\": \"x\\ny\" }");
+        let error = Json::parse("agent spec", b"{\"a\":").unwrap_err();
+        assert_eq!(error.to_string(), "agent spec is not JSON: EOF while parsing a value at line 1 column 5");
+    }
+}
