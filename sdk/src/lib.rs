@@ -4,3 +4,4 @@ pub mod host;
 pub mod ids;
 pub mod launch;
 pub mod registry;
+pub mod spec;
