@@ -1,0 +1,48 @@
+//! How well an agent has to be served.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{
+    draft::{count, join, mapping, wrong_type},
+    error::SpecError,
+};
+
+/// How well an agent has to be served, from `qos:` of its spec. A policy may heed
+/// it when it places the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Qos {
+    /// How long an operation of the agent may take; whole seconds in the spec.
+    pub timeout: Option<Duration>,
+    /// How often an operation of the agent is tried again.
+    pub retry_count: Option<u32>,
+    /// The latency that is acceptable; whole milliseconds in the spec.
+    pub latency: Option<Duration>,
+}
+
+impl Qos {
+    pub(super) fn read(value: Option<&Value>, path: &str) -> Result<Self, SpecError> {
+        let Some(fields) = mapping(value, || path.to_owned())? else { return Ok(Self::default()) };
+        Ok(Self {
+            timeout: optional(fields, "timeout", path, |seconds| Some(Duration::from_secs(seconds)))?,
+            retry_count: optional(fields, "retry_count", path, |count| u32::try_from(count).ok())?,
+            latency: optional(fields, "latency", path, |millis| Some(Duration::from_millis(millis)))?,
+        })
+    }
+}
+
+fn optional<T>(
+    fields: &Map<String, Value>,
+    field: &str,
+    path: &str,
+    make: impl Fn(u64) -> Option<T>,
+) -> Result<Option<T>, SpecError> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match count(value).and_then(make) {
+            Some(made) => Ok(Some(made)),
+            None => Err(wrong_type(join(path, field), "a whole number of at least 0", value)),
+        },
+    }
+}
