@@ -1,2 +1,4 @@
 //! Guildhall's SDK.
 pub mod ids;
+pub mod placement;
+pub mod resources;
