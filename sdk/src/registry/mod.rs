@@ -1,8 +1,8 @@
 //! The registry: the shared store of hosts, agents and leases.
 //!
 //! It is the authority on identity: who may run (guild, agent), and under which
-//! epoch. Two backends, `MemoryRegistry` for one process and [`RedisRegistry`]
-//! for a fleet, pass the same test-suite .
+//! epoch. Two backends, [`MemoryRegistry`] for one process and [`RedisRegistry`]
+//! for a fleet, pass the same test-suite.
 //!
 //! A host registers under a fresh [`LeaseId`] and keeps that lease alive by its
 //! heartbeat; an agent's claim names the lease it was made under and is in force
@@ -12,6 +12,10 @@
 //! was faster. Lease times are measured by the registry alone.
 //!
 //! Every write for an agent carries its epoch and is refused when that is stale.
+
+mod memory;
+
+pub use self::memory::MemoryRegistry;
 
 use std::{fmt, time::Duration};
 
@@ -23,6 +27,10 @@ use crate::{
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
 };
+
+/// How long a registry remembers a host whose lease ended, so that it knows a lease
+/// id that comes back. Long past any call that may still be under way.
+const FORGET_ENDED_AFTER: Duration = Duration::from_secs(3600);
 
 /// What came of a claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,10 +60,13 @@ pub enum Registration {
 /// Every call is bounded in time by the backend. All are safe to retry.
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
-    /// Enters a host under a fresh lease of the given length.
+    /// Enters a host under a fresh lease of the given length. Registering again
+    /// under the lease that is in force renews it.
     ///
     /// # Errors
-    /// [`RegistryError`] when the backend cannot be reached or does not understand.
+    /// [`RegistryError::LeaseEnded`] when this very lease has ended: it cannot come
+    /// back, for others may have acted on its end. [`RegistryError`] when the backend
+    /// cannot be reached or does not understand.
     async fn register(
         &self,
         host: &HostInfo,
@@ -102,8 +113,15 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// or its host's lease over. For a restart it is the epoch that the caller
     /// holds, which must still be the current one.
     ///
+    /// Whether `lease` itself is in force is not checked: a claim under an ended
+    /// lease is made, and free for the next one who asks. When a claim fails for
+    /// want of an answer, it may have been made all the same. The next one then says
+    /// [`ClaimOutcome::Held`] with the caller's own host and request id, and a host
+    /// which knows that it runs no such agent replaces that epoch.
+    ///
     /// # Errors
-    /// [`RegistryError`] as for [`register`](Registry::register).
+    /// [`RegistryError::Fenced`] when `replaces` names an epoch and nothing is
+    /// recorded. Else [`RegistryError`] as for [`register`](Registry::register).
     async fn claim(
         &self,
         agent: &AgentInfo,
