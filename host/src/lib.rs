@@ -1,1 +1,4 @@
-//! x
+//! Guildhall's host.
+pub mod launch_document;
+pub mod runner;
+pub mod supervisor;

@@ -60,7 +60,6 @@ impl fmt::Debug for Json {
     }
 }
 
-
 /// One launch of one agent.
 #[derive(Clone, Debug)]
 pub struct Launch {

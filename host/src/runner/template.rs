@@ -1,0 +1,169 @@
+//! Values of variables with places for what a launch says: `{{guild_id}}`.
+//!
+//! Read once, when the table is loaded, so that a misspelt place is an error of
+//! the operator at the start and not of a user later.
+
+use guildhall::ids::{AgentKey, Epoch, HostId};
+use guildhall::launch::Launch;
+
+use crate::launch_document;
+
+/// What can stand between `{{` and `}}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    LaunchDocument,
+    AgentSpec,
+    GuildSpec,
+    Messaging,
+    ClientType,
+    ClientProperties,
+    OrganizationId,
+    MachineId,
+    DefaultTopic,
+    GuildId,
+    AgentId,
+    AgentName,
+    ClassName,
+    Epoch,
+    HostId,
+}
+
+const PLACES: [(&str, Place); 15] = [
+    ("launch_document", Place::LaunchDocument),
+    ("agent_spec", Place::AgentSpec),
+    ("guild_spec", Place::GuildSpec),
+    ("messaging", Place::Messaging),
+    ("client_type", Place::ClientType),
+    ("client_properties", Place::ClientProperties),
+    ("organization_id", Place::OrganizationId),
+    ("machine_id", Place::MachineId),
+    ("default_topic", Place::DefaultTopic),
+    ("guild_id", Place::GuildId),
+    ("agent_id", Place::AgentId),
+    ("agent_name", Place::AgentName),
+    ("class_name", Place::ClassName),
+    ("epoch", Place::Epoch),
+    ("host_id", Place::HostId),
+];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Place(Place),
+}
+
+/// A value with places to fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+/// Why a text is not a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// It names a place that no launch fills.
+    #[error("unknown placeholder {{{{{name}}}}}; there are: {}", PLACES.map(|(name, _)| name).join(", "))]
+    Unknown {
+        /// What stands between the braces.
+        name: String,
+    },
+    /// It opens a place and does not close it.
+    #[error("the placeholder that begins at {rest:?} is not closed by }}}}")]
+    NotClosed {
+        /// The text from the braces on.
+        rest: String,
+    },
+}
+
+impl Template {
+    /// Reads a template. Text outside `{{…}}` means itself.
+    ///
+    /// # Errors
+    /// [`TemplateError`] names the place that is wrong.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let Some((name, after)) = after.split_once("}}") else {
+                return Err(TemplateError::NotClosed { rest: format!("{{{{{after}") });
+            };
+            let place = PLACES.iter().find(|(known, _)| *known == name.trim()).map(|(_, place)| *place);
+            let place = place.ok_or_else(|| TemplateError::Unknown { name: name.trim().to_owned() })?;
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(Part::Place(place));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Fills the places with one launch under `epoch` on `host`.
+    pub fn fill(&self, launch: &Launch, epoch: Epoch, host: &HostId) -> String {
+        let AgentKey { guild, agent } = &launch.key;
+        let mut value = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => value.push_str(text),
+                Part::Place(place) => match place {
+                    Place::LaunchDocument => value.push_str(&launch_document::render(launch, epoch, host)),
+                    Place::AgentSpec => value.push_str(launch.agent_spec.as_str()),
+                    Place::GuildSpec => value.push_str(launch.guild_spec.as_str()),
+                    Place::Messaging => value.push_str(launch.messaging.as_str()),
+                    Place::ClientType => value.push_str(&launch.client_type),
+                    Place::ClientProperties => value.push_str(launch.client_properties.as_str()),
+                    Place::OrganizationId => value.push_str(&launch.organization_id),
+                    Place::MachineId => value.push_str(&launch.machine_id.to_string()),
+                    Place::DefaultTopic => value.push_str(&launch.default_topic),
+                    Place::GuildId => value.push_str(guild.as_str()),
+                    Place::AgentId => value.push_str(agent.as_str()),
+                    Place::AgentName => value.push_str(&launch.name),
+                    Place::ClassName => value.push_str(&launch.class_name),
+                    Place::Epoch => value.push_str(&epoch.to_string()),
+                    Place::HostId => value.push_str(host.as_str()),
+                },
+            }
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch_document::tests::launch;
+
+    #[test]
+    fn places_are_filled_and_the_rest_stays() {
+        let fill = |text: &str| {
+            let template = Template::parse(text).unwrap();
+            template.fill(&launch(), Epoch(7), &HostId::new("h1").unwrap())
+        };
+        assert_eq!(fill("plain } { text"), "plain } { text");
+        assert_eq!(fill(""), "");
+        assert_eq!(fill("{{guild_id}}/{{ agent_id }}@{{epoch}} on {{host_id}}."), "g1/a1@7 on h1.");
+        assert_eq!(fill("{{agent_spec}}"), r#"{"id":"a1"}"#);
+        for (name, _) in PLACES {
+            assert!(!fill(&format!("x{{{{{name}}}}}")).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_misspelt_place_is_named() {
+        let unknown = |name: &str| TemplateError::Unknown { name: name.to_owned() };
+        let not_closed = |rest: &str| TemplateError::NotClosed { rest: rest.to_owned() };
+        for (text, wanted) in [
+            ("{{guild}}", unknown("guild")),
+            ("{{}}", unknown("")),
+            ("{{{epoch}}}", unknown("{epoch")),
+            ("a {{", not_closed("{{")),
+            ("{{epoch}} {{epoch}", not_closed("{{epoch}")),
+        ] {
+            assert_eq!(Template::parse(text).unwrap_err(), wanted);
+        }
+    }
+}
