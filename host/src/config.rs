@@ -236,7 +236,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl HostArgs {
-    /// Says what was written means, or everything that is wrong with it.
+    /// What was written, understood; or everything that is wrong with it.
     ///
     /// # Errors
     /// [`ConfigErrors`] with every mistake there is.
@@ -271,9 +271,9 @@ impl HostArgs {
         let registry = match self.redis_url.clone().filter(|url| !url.is_empty()) {
             None => RegistryAddress::Memory,
             Some(url) => {
-                if !["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
+                if !["redis://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
                     // The value is not shown: it may hold a password.
-                    check.0.push("REDIS_URL does not begin with redis://, rediss:// or unix://".to_owned());
+                    check.0.push("REDIS_URL does not begin with redis:// or unix://".to_owned());
                 }
                 RegistryAddress::Redis(url)
             }

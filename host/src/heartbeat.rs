@@ -95,7 +95,8 @@ impl Heartbeat {
             }
         }
         let lease = self.lease.borrow().clone();
-        if let Err(error) = self.registry.leave(&self.info.borrow().id.clone(), &lease).await {
+        let host = self.info.borrow().id.clone();
+        if let Err(error) = self.registry.leave(&host, &lease).await {
             warn!(%error, "the host's lease was not ended; it ends by itself");
         }
     }

@@ -7,35 +7,41 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
 use crate::supervisor::Counts;
 
 /// Measures. CPU use is the average since the measurement before.
-pub struct LoadMeter {
-    system: System,
+pub(crate) struct LoadMeter {
+    /// `None` on a system that cannot be measured.
+    system: Option<System>,
 }
 
 impl LoadMeter {
     /// A meter whose first CPU figure counts from now.
-    pub fn new() -> Self {
-        let mut system = System::new();
-        system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_cpu_usage());
+    pub(crate) fn new() -> Self {
+        let mut system = System::new()
+            .inspect_err(|error| tracing::warn!(%error, "the machine's load cannot be measured"))
+            .ok();
+        if let Some(system) = &mut system {
+            system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
+        }
         Self { system }
     }
 
-    /// The load at this moment.
-    pub fn measure(&mut self, counts: Counts) -> HostLoad {
-        self.system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_cpu_usage());
-        self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let (memory_used, memory_total) = match self.system.cgroup_limits() {
-            Some(limits) if limits.total_memory < self.system.total_memory() => {
-                (limits.total_memory.saturating_sub(limits.free_memory), limits.total_memory)
-            }
-            _ => (self.system.used_memory(), self.system.total_memory()),
-        };
-        HostLoad {
+    /// The load at this moment; a machine that cannot be measured has no memory.
+    pub(crate) fn measure(&mut self, counts: Counts) -> HostLoad {
+        let load = HostLoad {
             running: counts.running,
             starts_in_flight: counts.starts_in_flight,
-            cpu_fraction: (f64::from(self.system.global_cpu_usage()) / 100.0).clamp(0.0, 1.0),
-            memory_used,
-            memory_total,
-        }
+            ..HostLoad::default()
+        };
+        let Some(system) = &mut self.system else { return load };
+        system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        let (memory_used, memory_total) = match system.cgroup_limits() {
+            Some(limits) if limits.total_memory < system.total_memory() => {
+                (limits.total_memory.saturating_sub(limits.free_memory), limits.total_memory)
+            }
+            _ => (system.used_memory(), system.total_memory()),
+        };
+        let cpu_fraction = (f64::from(system.global_cpu_usage()) / 100.0).clamp(0.0, 1.0);
+        HostLoad { cpu_fraction, memory_used, memory_total, ..load }
     }
 }
 

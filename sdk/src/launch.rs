@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use serde_json::{Map, Value};
+
 use crate::{
     ids::{AgentKey, GuildId},
     resources::{Qos, Resources},
@@ -32,8 +34,14 @@ impl Json {
     }
 
     /// The text of a value.
-    pub fn from_value(value: &serde_json::Value) -> Self {
+    pub fn from_value(value: &Value) -> Self {
         Self(value.to_string().into())
+    }
+
+    /// The text of an object.
+    pub fn of_object(object: &Map<String, Value>) -> Self {
+        // A map of JSON values with text for keys always has a text.
+        serde_json::to_string(object).map_or_else(|_| Self::empty(), |text| Self(text.into()))
     }
 
     /// The empty object.
@@ -99,10 +107,12 @@ pub struct LaunchOptions {
     /// How agents reach their guild's messages; `None`: as the guild spec says
     /// under `properties.messaging`.
     pub messaging: Option<Json>,
-    /// The class of the messaging client; empty for the runner's default.
-    pub client_type: String,
-    /// Settings of the messaging client.
-    pub client_properties: Json,
+    /// The class of the messaging client; `None`: as the guild spec says under
+    /// `properties.client_type`, or else the runner's default.
+    pub client_type: Option<String>,
+    /// Settings of the messaging client; `None`: as the guild spec says under
+    /// `properties.client_properties`.
+    pub client_properties: Option<Json>,
     /// The organization that the guild belongs to; empty when there is none.
     pub organization_id: String,
     /// The machine id that message ids are made with.
@@ -151,12 +161,15 @@ pub enum InvalidLaunch {
 impl Launch {
     /// The launch of one agent of a guild.
     pub fn new(guild: &GuildSpec, agent: &AgentSpec, options: &LaunchOptions) -> Self {
-        let messaging = options.messaging.clone();
+        let json = |said: &Option<Json>, object: Option<&Map<String, Value>>| {
+            said.clone().or_else(|| object.map(Json::of_object)).unwrap_or_default()
+        };
+        let client_type = options.client_type.as_deref().or(guild.client_type());
         Self {
             guild_spec: guild.json().clone(),
-            messaging: messaging.or_else(|| guild.messaging().map(Json::from_value)).unwrap_or_default(),
-            client_type: options.client_type.clone(),
-            client_properties: options.client_properties.clone(),
+            messaging: json(&options.messaging, guild.messaging()),
+            client_type: client_type.unwrap_or_default().to_owned(),
+            client_properties: json(&options.client_properties, guild.client_properties()),
             organization_id: options.organization_id.clone(),
             machine_id: options.machine_id,
             default_topic: options.default_topic.clone(),
@@ -169,10 +182,10 @@ impl Launch {
     ///
     /// # Errors
     /// [`InvalidLaunch::AgentSpec`] says what is wrong with the spec.
-    pub fn from_agent_spec(guild: GuildId, agent_spec: &Json) -> Result<Self, InvalidLaunch> {
-        let agent = AgentSpec::from_json(agent_spec.as_str())
+    pub fn from_agent_spec(guild: GuildId, agent_spec: &[u8]) -> Result<Self, InvalidLaunch> {
+        let agent = AgentSpec::from_json(agent_spec)
             .map_err(|error| InvalidLaunch::AgentSpec(Box::new(error)))?;
-        Ok(Self { agent_spec: agent_spec.clone(), ..Self::of_agent(guild, &agent) })
+        Ok(Self::of_agent(guild, &agent))
     }
 
     fn of_agent(guild: GuildId, agent: &AgentSpec) -> Self {

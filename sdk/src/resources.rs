@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Resources {
     /// CPUs, in whole CPUs: `0.5` is half of one.
-    pub cpus: Option<f64>,
+    pub num_cpus: Option<f64>,
     /// GPUs, in whole GPUs.
-    pub gpus: Option<f64>,
+    pub num_gpus: Option<f64>,
     /// Resources that the operator named, in the operator's own units.
-    pub custom: BTreeMap<String, f64>,
+    pub custom_resources: BTreeMap<String, f64>,
 }
 
 /// The quality of service an agent asks for; `None` where its spec says nothing.

@@ -11,9 +11,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     agent::{AgentEvent, AgentInfo, AgentState, LastExit},
     fault::{Fault, FaultReason},
-    host::{HostInfo, HostLoad, PolicyIdentity},
+    host::{HostInfo, HostLoad},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId, InvalidId},
     launch::{InvalidLaunch, Json, Launch},
+    placement::{InvalidDigest, PolicyIdentity},
 };
 
 /// Something a peer sent that does not make sense.
@@ -23,6 +24,9 @@ pub enum InvalidMessage {
     /// An id cannot be used.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// The policy's hash is not one.
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
     /// A field that must be there is not.
     #[error("the message lacks {0}")]
     Missing(&'static str),
@@ -60,8 +64,7 @@ pub fn launch_from_wire(launch: v1::Launch) -> Result<Launch, InvalidLaunch> {
     let optional = |field, text: &[u8]| {
         if text.is_empty() { Ok(Json::empty()) } else { Json::parse(field, text) }
     };
-    let agent_spec = Json::parse("agent_spec", &launch.agent_spec)?;
-    let launched = Launch::from_agent_spec(GuildId::new(&launch.guild_id)?, &agent_spec)?;
+    let launched = Launch::from_agent_spec(GuildId::new(&launch.guild_id)?, &launch.agent_spec)?;
     let launched = Launch {
         guild_spec: optional("guild_spec", &launch.guild_spec)?,
         messaging: optional("messaging_config", &launch.messaging_config)?,
@@ -228,7 +231,7 @@ pub fn host_to_wire(host: HostInfo, lease_in_force: bool) -> v1::HealthResponse 
         memory_used: host.load.memory_used,
         memory_total: host.load.memory_total,
         draining: host.draining,
-        policy: Some(v1::Policy { name: host.policy.name, sha256: host.policy.sha256 }),
+        policy: Some(v1::Policy { name: host.policy.name, sha256: host.policy.sha256.to_string() }),
         lease_in_force,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         endpoint: host.endpoint,
@@ -254,7 +257,7 @@ pub fn host_from_wire(host: v1::HealthResponse) -> Result<HostInfo, InvalidMessa
             memory_used: host.memory_used,
             memory_total: host.memory_total,
         },
-        policy: PolicyIdentity { name: policy.name, sha256: policy.sha256 },
+        policy: PolicyIdentity { name: policy.name, sha256: policy.sha256.try_into()? },
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{AgentKey, HostId},
     resources::{Qos, Resources},
@@ -128,7 +130,7 @@ pub struct Decision {
 }
 
 /// Which policy decides: two services with equal identities run the same code.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PolicyIdentity {
     /// `round-robin`, `least-loaded`, or the name of the file without `.wasm`.
     pub name: String,

@@ -77,7 +77,7 @@ impl Placement {
         let labels = labels(&request.labels);
         let custom: Vec<_> = request
             .resources
-            .custom
+            .custom_resources
             .iter()
             .map(|(name, &amount)| wire::Quantity { name, amount })
             .collect();
@@ -89,8 +89,8 @@ impl Placement {
             class_name: &request.class_name,
             labels: &labels,
             resources: wire::Resources {
-                cpus: request.resources.cpus,
-                gpus: request.resources.gpus,
+                cpus: request.resources.num_cpus,
+                gpus: request.resources.num_gpus,
                 custom: &custom,
             },
             qos: wire::Qos {

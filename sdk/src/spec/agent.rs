@@ -8,11 +8,13 @@ use super::{
     document::{Allowance, MAX_SPEC_BYTES},
     draft::Draft,
     error::SpecError,
-    qos::Qos,
     reader,
-    resources::Resources,
 };
-use crate::{ids::AgentId, launch::Json};
+use crate::{
+    ids::AgentId,
+    launch::Json,
+    resources::{Qos, Resources},
+};
 
 /// The spec of one agent. Cheap to clone.
 #[derive(Clone)]

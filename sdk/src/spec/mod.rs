@@ -87,9 +87,9 @@ pub use document::{MAX_DEPTH, MAX_INCLUDE_DEPTH, MAX_SPEC_BYTES};
 pub use error::SpecError;
 pub use guild::GuildSpec;
 pub use location::{Location, Reference};
-pub use qos::Qos;
 pub use reader::SpecReader;
-pub use resources::Resources;
+
+pub use crate::resources::{Qos, Resources};
 
 /// Longest name of a guild or an agent, in characters. Rustic AI's own limit.
 pub const MAX_NAME_CHARS: usize = 64;

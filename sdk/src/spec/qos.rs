@@ -4,22 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::resources::Qos;
+
 use super::{
     draft::{count, join, mapping, wrong_type},
     error::SpecError,
 };
-
-/// How well an agent has to be served, from `qos:` of its spec. A policy may heed
-/// it when it places the agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Qos {
-    /// How long an operation of the agent may take; whole seconds in the spec.
-    pub timeout: Option<Duration>,
-    /// How often an operation of the agent is tried again.
-    pub retry_count: Option<u32>,
-    /// The latency that is acceptable; whole milliseconds in the spec.
-    pub latency: Option<Duration>,
-}
 
 impl Qos {
     pub(super) fn read(value: Option<&Value>, path: &str) -> Result<Self, SpecError> {

@@ -1,25 +1,13 @@
 //! What an agent needs from its host.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
+
+use crate::resources::Resources;
 
 use super::{
     draft::{amount, join, mapping, wrong_type},
     error::SpecError,
 };
-
-/// What an agent needs from its host, from `resources:` of its spec. A policy may
-/// heed it when it places the agent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resources {
-    /// CPU cores, in parts of one if need be.
-    pub num_cpus: Option<f64>,
-    /// GPUs, in parts of one if need be.
-    pub num_gpus: Option<f64>,
-    /// Anything else, by name; the unit is the user's.
-    pub custom_resources: BTreeMap<String, f64>,
-}
 
 impl Resources {
     pub(super) fn read(value: Option<&Value>, path: &str) -> Result<Self, SpecError> {

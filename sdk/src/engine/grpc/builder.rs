@@ -202,7 +202,7 @@ async fn follow(
     discovery: Arc<dyn Discovery>,
     cancelled: CancellationToken,
 ) {
-    let mut events = discovery.watch().take_until(cancelled.cancelled_owned());
+    let mut events = discovery.watch().take_until(cancelled.cancelled_owned()).boxed();
     while let Some(event) = events.next().await {
         let Some(shared) = shared.upgrade() else { return };
         let applied = shared.fleet.apply(event);

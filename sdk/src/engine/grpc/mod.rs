@@ -113,11 +113,11 @@ impl ExecutionEngine for GrpcEngine {
     }
 
     async fn run_guild(&self, guild: &GuildSpec, options: &LaunchOptions) -> Vec<AgentOutcome> {
-        stream::iter(guild.agents())
-            .map(|agent| {
-                let launch = Launch::new(guild, agent, options);
-                let key = launch.key.clone();
-                async move { AgentOutcome { key, result: self.run_agent(launch).await } }
+        let launches: Vec<_> =
+            guild.agents().iter().map(|agent| Launch::new(guild, agent, options)).collect();
+        stream::iter(launches)
+            .map(|launch| async move {
+                AgentOutcome { key: launch.key.clone(), result: self.run_agent(launch).await }
             })
             .buffered(self.shared.concurrency)
             .collect()
