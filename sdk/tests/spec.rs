@@ -151,6 +151,40 @@ fn one_agent_is_read_alone() {
 }
 
 #[test]
+fn configuration_is_rendered_once_and_then_gone() {
+    let written = json!({
+        "id": "g", "name": "G {{ city }}", "configuration": {"city": "{{ city }}", "name": "Ann"},
+        "description": "A guild.",
+        "agents": [{"id": "{{ name }}-1", "name": "{{ name }}", "description": "d", "class_name": "x.A"}],
+        "routes": null, "note": "{{ city }}",
+    });
+    let guild = GuildSpec::from_json(written.to_string()).unwrap();
+    assert_eq!(
+        guild.json().as_str(),
+        json!({
+            "id": "g", "name": "G {{ city }}", "description": "A guild.",
+            "agents": [{"id": "Ann-1", "name": "Ann", "description": "d", "class_name": "x.A"}],
+            "routes": {}, "note": "{{ city }}",
+        })
+        .to_string()
+    );
+
+    // What comes out is checked, not what was written.
+    let mut long = written.clone();
+    long["configuration"]["name"] = json!("x".repeat(65));
+    let error = GuildSpec::from_json(long.to_string()).unwrap_err();
+    assert!(matches!(error, SpecError::NameTooLong { chars: 65, .. }), "{error}");
+
+    // With nothing to render, braces mean nothing.
+    let mut empty = written;
+    empty["configuration"] = json!({});
+    empty["routes"] = json!({});
+    empty["agents"][0]["id"] = json!("a");
+    let guild = GuildSpec::from_json(empty.to_string()).unwrap();
+    assert_eq!(guild.json().as_str(), empty.to_string());
+}
+
+#[test]
 fn a_gateway_adds_its_agent_once() {
     let spec = |gateway: Value, agents: Value| {
         let guild = json!({"id": "g", "name": "G", "description": "d", "gateway": gateway, "agents": agents});

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     document::Allowance,
     draft::{Draft, join, wrong_type},
-    error::SpecError,
+    error::{SpecError, shorten},
     template::Template,
 };
 
@@ -20,19 +20,17 @@ pub(super) fn render(guild: &mut Draft, allowance: &mut Allowance) -> Result<(),
         Some(value) => return Err(wrong_type(guild.path_of("configuration"), "a mapping", value)),
     }
     let configuration = guild.map.shift_remove("configuration").unwrap_or_default();
-    let mut renderer = Renderer { configuration: &configuration, allowance };
+    let mut renderer = Renderer { configuration: &configuration, allowance, path: String::new() };
 
-    let path = guild.path_of("agents");
     if let Some(agents) = guild.map.get_mut("agents") {
-        renderer.value(agents, &path)?;
+        renderer.begin(join(&guild.path, "agents")).value(agents)?;
     }
-    let path = guild.path_of("routes");
     match guild.map.get_mut("routes") {
         // Rustic AI takes nothing for no routes only when it renders.
         Some(routes @ Value::Null) => *routes = Value::Object(Map::new()),
         Some(Value::Object(routes)) => {
             if let Some(steps) = routes.get_mut("steps") {
-                renderer.value(steps, &join(&path, "steps"))?;
+                renderer.begin(join(&guild.path, "routes.steps")).value(steps)?;
             }
         }
         _ => {}
@@ -43,26 +41,38 @@ pub(super) fn render(guild: &mut Draft, allowance: &mut Allowance) -> Result<(),
 struct Renderer<'c, 'a> {
     configuration: &'c Value,
     allowance: &'a mut Allowance,
+    /// Where it is now; grows and shrinks on the way through the document.
+    path: String,
 }
 
 impl Renderer<'_, '_> {
-    fn value(&mut self, value: &mut Value, path: &str) -> Result<(), SpecError> {
+    fn begin(&mut self, path: String) -> &mut Self {
+        self.path = path;
+        self
+    }
+
+    fn value(&mut self, value: &mut Value) -> Result<(), SpecError> {
+        let here = self.path.len();
         match value {
             Value::String(text) => {
-                if let Some(rendered) = self.text(text, path)? {
+                if let Some(rendered) = self.text(text)? {
                     *text = rendered;
                 }
             }
             Value::Array(items) => {
                 for (at, item) in items.iter_mut().enumerate() {
-                    self.value(item, &format!("{path}[{at}]"))?;
+                    self.path.push_str(&format!("[{at}]"));
+                    self.value(item)?;
+                    self.path.truncate(here);
                 }
             }
             Value::Object(map) => {
                 for (key, mut value) in std::mem::take(map) {
-                    let path = join(path, &key);
-                    self.value(&mut value, &path)?;
-                    let key = self.text(&key, &path)?.unwrap_or(key);
+                    self.path.push('.');
+                    self.path.push_str(&shorten(&key));
+                    self.value(&mut value)?;
+                    let key = self.text(&key)?.unwrap_or(key);
+                    self.path.truncate(here);
                     map.insert(key, value);
                 }
             }
@@ -72,10 +82,10 @@ impl Renderer<'_, '_> {
     }
 
     /// The text with its tags replaced, if it has any.
-    fn text(&mut self, text: &str, path: &str) -> Result<Option<String>, SpecError> {
+    fn text(&mut self, text: &str) -> Result<Option<String>, SpecError> {
         if !text.contains("{{") {
             return Ok(None);
         }
-        Template::parse(text, path)?.render(self.configuration, path, self.allowance).map(Some)
+        Template::parse(text, &self.path)?.render(self.configuration, &self.path, self.allowance).map(Some)
     }
 }

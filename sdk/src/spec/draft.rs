@@ -14,7 +14,7 @@ use crate::ids::InvalidId;
 
 /// A mapping and its path; the top of the document has an empty path.
 pub(super) struct Draft {
-    path: String,
+    pub(super) path: String,
     pub(super) map: Map<String, Value>,
 }
 
@@ -77,10 +77,10 @@ impl Draft {
 }
 
 /// A mapping that may be absent. Null is not absent: Rustic AI refuses it.
-pub(super) fn mapping<'v>(
-    value: Option<&'v Value>,
+pub(super) fn mapping(
+    value: Option<&Value>,
     path: impl FnOnce() -> String,
-) -> Result<Option<&'v Map<String, Value>>, SpecError> {
+) -> Result<Option<&Map<String, Value>>, SpecError> {
     match value {
         None => Ok(None),
         Some(Value::Object(map)) => Ok(Some(map)),
@@ -123,13 +123,8 @@ pub(super) fn amount(value: &Value) -> Option<f64> {
     amount.filter(|amount| amount.is_finite() && *amount >= 0.0)
 }
 
-/// A whole number of at least 0, or a text of one. `3.0` is whole too.
-pub(super) fn count(value: &Value) -> Option<u64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: floats below count every integer
-    let whole = |amount: f64| (amount.fract() == 0.0 && amount <= EXACT).then_some(amount as u64);
-    match value {
-        Value::Number(number) if number.is_u64() => number.as_u64(),
-        Value::String(text) if let Ok(count) = text.trim().parse() => Some(count),
-        value => amount(value).and_then(whole),
-    }
+/// A whole number of 32 bits, or a text of one. `3.0` is whole too.
+pub(super) fn count(value: &Value) -> Option<u32> {
+    let amount = amount(value)?;
+    (amount.fract() == 0.0 && amount <= f64::from(u32::MAX)).then_some(amount as u32)
 }

@@ -18,10 +18,13 @@ pub(super) fn add(guild: &mut Draft) -> Result<(), SpecError> {
         Some(gateway) => Draft::new(path.clone(), gateway.clone())?,
     };
     let formats = |field: &str| match gateway.map.get(field) {
-        Some(Value::Array(formats)) if formats.iter().all(Value::is_string) => Ok(json!(formats)),
+        Some(Value::Array(formats)) => match formats.iter().position(|format| !format.is_string()) {
+            None => Ok(json!(formats)),
+            Some(at) => Err(wrong_type(format!("{}[{at}]", join(&path, field)), "text", &formats[at])),
+        },
         None if field == "returned_formats" => Ok(json!([])),
         None => Err(SpecError::Missing { path: join(&path, field) }),
-        Some(value) => Err(wrong_type(join(&path, field), "a list of texts", value)),
+        Some(value) => Err(wrong_type(join(&path, field), "a list", value)),
     };
     let properties = json!({
         "input_formats": formats("input_formats")?,

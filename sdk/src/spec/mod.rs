@@ -54,13 +54,16 @@
 //! - Sizes, nesting, aliases and includes are bounded: [`MAX_SPEC_BYTES`],
 //!   [`MAX_DEPTH`], [`MAX_INCLUDE_DEPTH`].
 //! - Numbers must fit JSON's usual range: integers of 64 bits, no NaN, no infinity.
-//! - Booleans are not numbers, and no resource or limit is negative.
+//! - Booleans are not numbers, no resource is negative, and `qos` counts to 2^32.
 //!
 //! # Where it differs
 //! - `{{{ name }}}` inserts the value, as Mustache says. Rustic AI 1.4.1 loses it.
 //! - A YAML date stays the text that was written; there it becomes a date object.
 //! - A YAML mapping key that is a number, a boolean or null becomes the text that
 //!   Python's `json.dumps` makes of it.
+//! - Words are read as YAML 1.1 has them, the grammar around them is YAML 1.2's: a
+//!   tab after a colon is fine. `=`, a lone `<<` and dates that no calendar has are
+//!   text; PyYAML refuses them.
 //! - `{{ variable }}` is rendered in each text and key on its own, so a section
 //!   cannot begin in one text and end in another.
 

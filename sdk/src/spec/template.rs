@@ -69,7 +69,7 @@ impl<'t> Template<'t> {
                 '>' => return Err(fault(tag, "is a partial; specs have none")),
                 '=' => return Err(fault(tag, "sets other delimiters; specs keep to braces")),
                 _ if !is_name(name) => {
-                    return Err(fault(tag, "has no usable name: letters, digits, `_`, `-` and `.` are"));
+                    return Err(fault(tag, "needs a name of letters, digits, `_`, `-` and `.`"));
                 }
                 '#' | '^' if open.len() == MAX_SECTIONS => {
                     return Err(fault(tag, "is a section in too many others"));

@@ -131,7 +131,7 @@ impl<'d> Composer<'d, '_> {
     }
 
     fn sequence(&mut self, tag: Option<Cow<'_, Tag>>, at: &Location) -> Result<Value, SpecError> {
-        self.expect_tag(tag, "tag:yaml.org,2002:seq", at)?;
+        self.expect_tag(tag, "!!seq", at)?;
         self.descend(at)?;
         let mut items = Vec::new();
         loop {
@@ -146,7 +146,7 @@ impl<'d> Composer<'d, '_> {
     }
 
     fn mapping(&mut self, tag: Option<Cow<'_, Tag>>, at: &Location) -> Result<Value, SpecError> {
-        self.expect_tag(tag, "tag:yaml.org,2002:map", at)?;
+        self.expect_tag(tag, "!!map", at)?;
         self.descend(at)?;
         let mut pairs = Pairs::default();
         loop {
@@ -242,8 +242,13 @@ impl<'d> Composer<'d, '_> {
     }
 }
 
+/// The tag as people write it, whichever of YAML's ways was used.
 fn tag_name(tag: &Tag) -> String {
-    format!("{}{}", tag.handle, tag.suffix)
+    let full = format!("{}{}", tag.handle, tag.suffix);
+    match full.strip_prefix("tag:yaml.org,2002:") {
+        Some(name) => format!("!!{name}"),
+        None => full,
+    }
 }
 
 /// What a value weighs: about how many bytes of JSON, and how many levels of

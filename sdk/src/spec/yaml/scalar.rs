@@ -20,9 +20,9 @@ pub(super) fn plain(text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// A word with a tag: `name` is the whole tag.
+/// A word with a tag: `name` is the tag as people write it.
 pub(super) fn tagged(name: &str, text: &str) -> Result<Value, &'static str> {
-    match name.strip_prefix("tag:yaml.org,2002:") {
+    match name.strip_prefix("!!") {
         Some("str" | "timestamp") => Ok(Value::String(text.to_owned())),
         Some("null") => Ok(Value::Null),
         Some("bool") => match text.to_ascii_lowercase().as_str() {
