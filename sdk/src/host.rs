@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::HostId;
+use crate::{ids::HostId, placement::PolicyIdentity};
 
 /// What a host measured of itself at its last load report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,15 +19,6 @@ pub struct HostLoad {
     pub memory_used: u64,
     /// Memory there is, bytes; 0 when unknown.
     pub memory_total: u64,
-}
-
-/// The policy a host decides with, so that a disagreement in the fleet can be seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyIdentity {
-    /// `round-robin`, `least-loaded`, or the file's name.
-    pub name: String,
-    /// SHA-256 of the component, in hex.
-    pub sha256: String,
 }
 
 /// What a host says about itself.
@@ -45,7 +36,7 @@ pub struct HostInfo {
     pub draining: bool,
     /// Its load.
     pub load: HostLoad,
-    /// The policy that it decides with.
+    /// The policy that it decides with, so that a disagreement in the fleet can be seen.
     pub policy: PolicyIdentity,
 }
 

@@ -2,7 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::ids::AgentKey;
+use serde_json::{Map, Value};
+
+use crate::{
+    ids::{AgentKey, GuildId},
+    resources::{Qos, Resources},
+    spec::{AgentSpec, GuildSpec, SpecError},
+};
 
 /// Largest launch as it goes over the wire, in bytes: specs, messaging and client
 /// properties together. Hosts refuse larger ones before they read them.
@@ -28,8 +34,14 @@ impl Json {
     }
 
     /// The text of a value.
-    pub fn from_value(value: &serde_json::Value) -> Self {
+    pub fn from_value(value: &Value) -> Self {
         Self(value.to_string().into())
+    }
+
+    /// The text of an object.
+    pub fn of_object(object: &Map<String, Value>) -> Self {
+        // A map of JSON values with text for keys always has a text.
+        serde_json::to_string(object).map_or_else(|_| Self::empty(), |text| Self(text.into()))
     }
 
     /// The empty object.
@@ -83,6 +95,32 @@ pub struct Launch {
     pub default_topic: String,
     /// A runner of the host's table by name; `None` lets the class name decide.
     pub runner: Option<String>,
+    /// What it needs of its host, from its spec.
+    pub resources: Resources,
+    /// The service it asks for, from its spec.
+    pub qos: Qos,
+}
+
+/// What an app says about all launches of a guild, beside the specs.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchOptions {
+    /// How agents reach their guild's messages; `None`: as the guild spec says
+    /// under `properties.messaging`.
+    pub messaging: Option<Json>,
+    /// The class of the messaging client; `None`: as the guild spec says under
+    /// `properties.client_type`, or else the runner's default.
+    pub client_type: Option<String>,
+    /// Settings of the messaging client; `None`: as the guild spec says under
+    /// `properties.client_properties`.
+    pub client_properties: Option<Json>,
+    /// The organization that the guild belongs to; empty when there is none.
+    pub organization_id: String,
+    /// The machine id that message ids are made with.
+    pub machine_id: u32,
+    /// The topic agents listen to by default; empty for the runner's default.
+    pub default_topic: String,
+    /// A runner of the host's table by name; `None` lets the class name decide.
+    pub runner: Option<String>,
 }
 
 /// A launch that no host would take.
@@ -107,6 +145,9 @@ pub enum InvalidLaunch {
     /// An id cannot be used.
     #[error(transparent)]
     Id(#[from] crate::ids::InvalidId),
+    /// The agent spec cannot be used.
+    #[error("agent_spec: {0}")]
+    AgentSpec(#[source] Box<SpecError>),
     /// A part says something that cannot be.
     #[error("{field}: {reason}")]
     Field {
@@ -118,6 +159,54 @@ pub enum InvalidLaunch {
 }
 
 impl Launch {
+    /// The launch of one agent of a guild.
+    pub fn new(guild: &GuildSpec, agent: &AgentSpec, options: &LaunchOptions) -> Self {
+        let json = |said: &Option<Json>, object: Option<&Map<String, Value>>| {
+            said.clone().or_else(|| object.map(Json::of_object)).unwrap_or_default()
+        };
+        let client_type = options.client_type.as_deref().or(guild.client_type());
+        Self {
+            guild_spec: guild.json().clone(),
+            messaging: json(&options.messaging, guild.messaging()),
+            client_type: client_type.unwrap_or_default().to_owned(),
+            client_properties: json(&options.client_properties, guild.client_properties()),
+            organization_id: options.organization_id.clone(),
+            machine_id: options.machine_id,
+            default_topic: options.default_topic.clone(),
+            runner: options.runner.clone(),
+            ..Self::of_agent(guild.id().clone(), agent)
+        }
+    }
+
+    /// A launch that says nothing but which agent, read from its spec in JSON.
+    ///
+    /// # Errors
+    /// [`InvalidLaunch::AgentSpec`] says what is wrong with the spec.
+    pub fn from_agent_spec(guild: GuildId, agent_spec: &[u8]) -> Result<Self, InvalidLaunch> {
+        let agent = AgentSpec::from_json(agent_spec)
+            .map_err(|error| InvalidLaunch::AgentSpec(Box::new(error)))?;
+        Ok(Self::of_agent(guild, &agent))
+    }
+
+    fn of_agent(guild: GuildId, agent: &AgentSpec) -> Self {
+        Self {
+            key: AgentKey::new(guild, agent.id().clone()),
+            name: agent.name().to_owned(),
+            class_name: agent.class_name().to_owned(),
+            agent_spec: agent.json().clone(),
+            resources: agent.resources().clone(),
+            qos: agent.qos().clone(),
+            guild_spec: Json::empty(),
+            messaging: Json::empty(),
+            client_type: String::new(),
+            client_properties: Json::empty(),
+            organization_id: String::new(),
+            machine_id: 0,
+            default_topic: String::new(),
+            runner: None,
+        }
+    }
+
     /// Refuses a launch that is too large for the wire.
     ///
     /// # Errors

@@ -14,8 +14,12 @@
 //! Every write for an agent carries its epoch and is refused when that is stale.
 
 mod memory;
+mod redis;
 
-pub use self::memory::MemoryRegistry;
+pub use self::{
+    memory::MemoryRegistry,
+    redis::{RedisOptions, RedisRegistry},
+};
 
 use std::{fmt, time::Duration};
 
@@ -31,6 +35,9 @@ use crate::{
 /// How long a registry remembers a host whose lease ended, so that it knows a lease
 /// id that comes back. Long past any call that may still be under way.
 const FORGET_ENDED_AFTER: Duration = Duration::from_secs(3600);
+
+/// A longer lease counts as this long.
+const LONGEST_LEASE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What came of a claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +68,7 @@ pub enum Registration {
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Enters a host under a fresh lease of the given length. Registering again
-    /// under the lease that is in force renews it.
+    /// under the lease that is in force renews it. A lease is a year long at most.
     ///
     /// # Errors
     /// [`RegistryError::LeaseEnded`] when this very lease has ended: it cannot come
@@ -208,6 +215,14 @@ pub enum RegistryError {
     Address {
         /// The address, without its password.
         url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option of the backend cannot be used.
+    #[error("the registry's option {option} cannot be used: {reason}")]
+    Options {
+        /// Which option.
+        option: &'static str,
         /// What is wrong with it.
         reason: String,
     },

@@ -12,7 +12,7 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
-    registry::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, Registration, RegistryError},
+    registry::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, RegistryError},
 };
 
 /// Everything a registry knows.
@@ -72,7 +72,7 @@ impl State {
                 (true, true) | (false, false) => {}
             }
         }
-        self.set_host(host, lease, now + length, now);
+        self.set_host(host, lease, now + length.min(LONGEST_LEASE), now);
         Ok(Registration::Registered)
     }
 
@@ -90,12 +90,12 @@ impl State {
         };
         match report {
             Some(info) => {
-                self.set_host(info, lease, now + length, now);
+                self.set_host(info, lease, now + length.min(LONGEST_LEASE), now);
                 self.forget_long_ended(now);
             }
             None => {
                 self.ends.remove(&(entry.ends, host.clone()));
-                entry.ends = now + length;
+                entry.ends = now + length.min(LONGEST_LEASE);
                 self.ends.insert((entry.ends, host.clone()));
             }
         }

@@ -1,0 +1,428 @@
+//! Configuration from flags and environment, validated whole: whoever starts a
+//! host with three mistakes is told of all three.
+//!
+//! [`HostArgs`] is what was written, as text; [`HostConfig`] is what it means.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Parser;
+use guildhall::{
+    ids::HostId,
+    placement::{CompiledCache, PolicySource},
+};
+
+use crate::{
+    runner::RunnerTable,
+    supervisor::{SupervisorConfig, restart::RestartLimits},
+};
+
+/// Runs agents: one operating-system process each.
+///
+/// Every flag can be given as an environment variable. Durations are written as
+/// `500ms`, `20s`, `1m 30s`, or as a number of seconds.
+///
+/// Exit codes: 0 after a drain, 1 for an error while running or a drain that was
+/// not complete, 2 for a wrong configuration, 3 when the registry cannot be
+/// reached at the start, 4 when the address cannot be listened on.
+#[derive(Clone, Parser)]
+#[command(name = "agent-host", version)]
+pub struct HostArgs {
+    /// The host's id, unique in the fleet. Unset: the machine's name and the port.
+    #[arg(long, env = "HOSTNAME", value_name = "ID")]
+    pub host_id: Option<String>,
+
+    /// The registry, as `redis://[user:password@]host:port[/db]`. Unset: in the
+    /// memory of this process, so that the host is a fleet of its own.
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+
+    /// The operator's runner table, a TOML file: what is executed for which class.
+    #[arg(long, env = "RUNNERS", value_name = "FILE")]
+    pub runners: Option<PathBuf>,
+
+    /// The port of the gRPC service; 0 takes a free one.
+    #[arg(long, env = "GRPC_PORT", value_name = "PORT", default_value = "50051")]
+    pub grpc_port: String,
+
+    /// The address that the gRPC service listens on. Beyond loopback it needs `--insecure`.
+    #[arg(long, env = "LISTEN_ADDRESS", value_name = "IP", default_value = "127.0.0.1")]
+    pub listen_address: String,
+
+    /// Where engines and other hosts reach this one, such as `http://10.1.2.3:50051`.
+    /// Unset: the address it listens on.
+    #[arg(long, env = "ADVERTISE_URL", value_name = "URL")]
+    pub advertise_url: Option<String>,
+
+    /// Allows to listen beyond loopback without TLS: whoever reaches the port may
+    /// start and stop agents.
+    #[arg(long, env = "INSECURE", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    pub insecure: String,
+
+    /// Agents that the host takes at most.
+    #[arg(long, env = "MAX_PROCESSES", value_name = "N", default_value = "100")]
+    pub max_processes: String,
+
+    /// Time between two load reports.
+    #[arg(long, env = "HEARTBEAT_INTERVAL", value_name = "DURATION", default_value = "20s")]
+    pub heartbeat_interval: String,
+
+    /// How long the host's claims hold without a renewal. It is renewed three times
+    /// in this time.
+    #[arg(long, env = "LEASE", value_name = "DURATION", default_value = "10s")]
+    pub lease: String,
+
+    /// How long to try to reach the registry at the start before giving up.
+    #[arg(long, env = "REGISTRY_PATIENCE", value_name = "DURATION", default_value = "30s")]
+    pub registry_patience: String,
+
+    /// The policy for `RunAgent`: `round-robin`, `least-loaded` or the path of a component.
+    #[arg(long, env = "POLICY", value_name = "NAME|FILE", default_value = "round-robin")]
+    pub policy: String,
+
+    /// The policy's settings, a JSON object.
+    #[arg(long, env = "POLICY_SETTINGS", value_name = "JSON", default_value = "{}")]
+    pub policy_settings: String,
+
+    /// Where compiled policies are kept. Unset: in the user's cache folder; empty: nowhere.
+    #[arg(long, env = "POLICY_CACHE", value_name = "FOLDER")]
+    pub policy_cache: Option<PathBuf>,
+
+    /// Labels that policies may look at, as `zone=a,disk=ssd`.
+    #[arg(long, env = "LABELS", value_name = "KEY=VALUE,…", default_value = "")]
+    pub labels: String,
+
+    /// How long an agent may take to become ready, unless its runner says otherwise.
+    #[arg(long, env = "READY_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    pub ready_timeout: String,
+
+    /// Time between SIGTERM and SIGKILL, unless an agent's runner says otherwise.
+    #[arg(long, env = "STOP_GRACE", value_name = "DURATION", default_value = "10s")]
+    pub stop_grace: String,
+
+    /// How long a drain may take after SIGTERM before what is left is killed.
+    #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s")]
+    pub drain_timeout: String,
+
+    /// Restarts in a row before an agent is recorded as failed.
+    #[arg(long, env = "RESTART_LIMIT", value_name = "N", default_value = "10")]
+    pub restart_limit: String,
+
+    /// Folder for the sockets that agents send their notifications to. Unset: the
+    /// system's folder for temporary files.
+    #[arg(long, env = "RUNTIME_DIR", value_name = "FOLDER")]
+    pub runtime_dir: Option<PathBuf>,
+
+    /// What is logged, as `info` or `guildhall_host=debug,agent=info`.
+    #[arg(long, env = "LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+
+    /// The form of the log: `text` or `json`.
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: String,
+}
+
+/// Where the registry is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RegistryAddress {
+    /// In the memory of this process.
+    Memory,
+    /// At this URL, which may hold a password.
+    Redis(String),
+}
+
+/// Never shows the URL: it may hold a password.
+impl fmt::Debug for RegistryAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Redis(_) => "redis",
+        })
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What a host is told once, when it starts. Printed without secrets.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HostConfig {
+    /// Where the registry is.
+    pub registry: RegistryAddress,
+    /// How long to try to reach it at the start.
+    pub registry_patience: Duration,
+    /// What is executed for which class.
+    pub runners: RunnerTable,
+    /// What the gRPC service listens on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where others reach it; `None`: where it listens.
+    pub advertise: Option<String>,
+    /// Labels that policies may look at.
+    pub labels: BTreeMap<String, String>,
+    /// Time between two load reports.
+    pub heartbeat: Duration,
+    /// How long claims hold without a renewal.
+    pub lease: Duration,
+    /// The policy for `RunAgent`.
+    pub policy: PolicySource,
+    /// Its settings.
+    pub policy_settings: serde_json::Value,
+    /// Where compiled policies are kept.
+    pub policy_cache: CompiledCache,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// What the supervisor is told, the host's id included.
+    pub supervisor: SupervisorConfig,
+}
+
+impl HostConfig {
+    /// The defaults: a free port of the loopback interface, the in-memory registry,
+    /// and else what the flags' defaults say.
+    pub fn new(id: HostId, runners: RunnerTable) -> Self {
+        Self {
+            registry: RegistryAddress::Memory,
+            registry_patience: Duration::from_secs(30),
+            runners,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            labels: BTreeMap::new(),
+            heartbeat: Duration::from_secs(20),
+            lease: Duration::from_secs(10),
+            policy: PolicySource::parse("round-robin"),
+            policy_settings: serde_json::Value::Null,
+            policy_cache: CompiledCache::default(),
+            drain_timeout: Duration::from_secs(25),
+            supervisor: SupervisorConfig::new(id, std::env::temp_dir()),
+        }
+    }
+
+    /// The host's id.
+    pub fn id(&self) -> &HostId {
+        &self.supervisor.host
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<String>);
+
+impl ConfigErrors {
+    /// One sentence for each mistake.
+    pub fn messages(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} mistake{}:", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl HostArgs {
+    /// What was written, understood; or everything that is wrong with it.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with every mistake there is.
+    pub fn validate(&self) -> Result<HostConfig, ConfigErrors> {
+        let mut check = Check::default();
+
+        let port: u16 = check.parse("GRPC_PORT", &self.grpc_port, "a port from 0 to 65535").unwrap_or(0);
+        let ip: IpAddr = check
+            .parse("LISTEN_ADDRESS", &self.listen_address, "an IP address such as 127.0.0.1 or ::")
+            .unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let insecure: bool =
+            check.parse("INSECURE", &self.insecure, "true or false").unwrap_or_default();
+        if !ip.is_loopback() && !insecure {
+            check.mistake("LISTEN_ADDRESS", &self.listen_address, "is not loopback, and without TLS whoever reaches the port may start and stop agents: set INSECURE=true if only trusted peers can");
+        }
+        let advertise = self.advertise_url.clone().filter(|url| !url.is_empty());
+        if let Some(url) = &advertise {
+            let fine = url.parse::<tonic::transport::Uri>().is_ok_and(|uri| {
+                uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+            });
+            if !fine {
+                check.mistake("ADVERTISE_URL", url, "is not a URL such as http://10.1.2.3:50051");
+            }
+        } else if ip.is_unspecified() {
+            check.missing("ADVERTISE_URL", "the host listens on all addresses, so it must be told where others reach it, such as http://10.1.2.3:50051");
+        }
+
+        let id = self.host_id.clone().filter(|id| !id.is_empty());
+        let id = id.unwrap_or_else(|| format!("{}-{port}", machine_name()));
+        let id = check.check("HOSTNAME", &id, HostId::new(&id));
+
+        let registry = match self.redis_url.clone().filter(|url| !url.is_empty()) {
+            None => RegistryAddress::Memory,
+            Some(url) => {
+                if !["redis://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
+                    // The value is not shown: it may hold a password.
+                    check.0.push("REDIS_URL does not begin with redis:// or unix://".to_owned());
+                }
+                RegistryAddress::Redis(url)
+            }
+        };
+
+        let runners = match &self.runners {
+            None => {
+                check.missing("RUNNERS", "without a runner table the host cannot run anything");
+                None
+            }
+            Some(path) => check.check("RUNNERS", &path.display(), RunnerTable::read(path)),
+        };
+
+        let capacity: u32 =
+            check.parse("MAX_PROCESSES", &self.max_processes, "a number of agents, 1 or more").unwrap_or(1);
+        if capacity == 0 {
+            check.mistake("MAX_PROCESSES", &self.max_processes, "is not a number of agents, 1 or more");
+        }
+        let restart_limit =
+            check.parse("RESTART_LIMIT", &self.restart_limit, "a number of restarts").unwrap_or(0);
+
+        let heartbeat = check.duration("HEARTBEAT_INTERVAL", &self.heartbeat_interval);
+        let lease = check.duration("LEASE", &self.lease);
+        let registry_patience = check.duration("REGISTRY_PATIENCE", &self.registry_patience);
+        let ready_timeout = check.duration("READY_TIMEOUT", &self.ready_timeout);
+        let stop_grace = check.duration("STOP_GRACE", &self.stop_grace);
+        let drain_timeout = check.duration("DRAIN_TIMEOUT", &self.drain_timeout);
+        if lease < Duration::from_secs(1) {
+            check.mistake("LEASE", &self.lease, "is shorter than 1s: a short pause of the host would end it");
+        }
+
+        let policy_settings = check
+            .check("POLICY_SETTINGS", &self.policy_settings, serde_json::from_str(&self.policy_settings))
+            .unwrap_or(serde_json::Value::Null);
+        if !policy_settings.is_object() && !policy_settings.is_null() {
+            check.mistake("POLICY_SETTINGS", &self.policy_settings, "is not a JSON object");
+        }
+        let policy_cache = match &self.policy_cache {
+            None => CompiledCache::default(),
+            Some(path) if path.as_os_str().is_empty() => CompiledCache::off(),
+            Some(path) => CompiledCache::at(path),
+        };
+
+        let mut labels = BTreeMap::new();
+        for label in self.labels.split(',').map(str::trim).filter(|label| !label.is_empty()) {
+            match label.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => {
+                    labels.insert(key.trim().to_owned(), value.trim().to_owned());
+                }
+                _ => check.mistake("LABELS", label, "is not of the form key=value"),
+            }
+        }
+
+        if let Err(error) = self.log_filter() {
+            check.mistake("LOG", &self.log, &error);
+        }
+        if self.log_format().is_none() {
+            check.mistake("LOG_FORMAT", &self.log_format, "is neither text nor json");
+        }
+
+        let (Some(id), Some(runners), true) = (id, runners, check.0.is_empty()) else {
+            return Err(ConfigErrors(check.0));
+        };
+        let runtime_dir = self.runtime_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let mut supervisor = SupervisorConfig::new(id.clone(), runtime_dir);
+        supervisor.capacity = capacity;
+        supervisor.ready_timeout = ready_timeout;
+        supervisor.stop_grace = stop_grace;
+        supervisor.restart = RestartLimits { limit: restart_limit, ..supervisor.restart };
+        Ok(HostConfig {
+            registry,
+            registry_patience,
+            listen: SocketAddr::new(ip, port),
+            advertise,
+            labels,
+            heartbeat,
+            lease,
+            policy: PolicySource::parse(&self.policy),
+            policy_settings,
+            policy_cache,
+            drain_timeout,
+            supervisor,
+            ..HostConfig::new(id, runners)
+        })
+    }
+
+    /// The filter of the log.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn log_filter(&self) -> Result<tracing_subscriber::EnvFilter, String> {
+        tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| error.to_string())
+    }
+
+    /// The form of the log, if it is one.
+    pub fn log_format(&self) -> Option<LogFormat> {
+        match self.log_format.as_str() {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Collects mistakes.
+#[derive(Default)]
+struct Check(Vec<String>);
+
+impl Check {
+    fn mistake(&mut self, name: &str, value: &str, what: &str) {
+        self.0.push(format!("{name}={value:?} {what}"));
+    }
+
+    fn missing(&mut self, name: &str, why: &str) {
+        self.0.push(format!("{name} is not set: {why}"));
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self, name: &str, value: &str, what: &str) -> Option<T> {
+        let parsed = value.trim().parse().ok();
+        if parsed.is_none() {
+            self.mistake(name, value, &format!("is not {what}"));
+        }
+        parsed
+    }
+
+    fn check<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        value: &dyn fmt::Display,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        result.map_err(|error| self.mistake(name, &value.to_string(), &format!("cannot be used: {error}"))).ok()
+    }
+
+    /// A duration that is not zero; a bare number counts seconds.
+    fn duration(&mut self, name: &str, value: &str) -> Duration {
+        let seconds = value.trim().parse().ok().map(Duration::from_secs);
+        let parsed = seconds.or_else(|| humantime::parse_duration(value.trim()).ok());
+        match parsed.filter(|duration| !duration.is_zero()) {
+            Some(duration) => duration,
+            None => {
+                self.mistake(name, value, "is not a duration such as 20s, 500ms or 20");
+                // Stands in until all mistakes are told.
+                Duration::from_secs(3600)
+            }
+        }
+    }
+}
+
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

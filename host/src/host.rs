@@ -1,0 +1,282 @@
+//! One host: its listener, policy, lease, supervisor, service and heartbeat,
+//! started in an order in which each may rely on those before, and ended in the
+//! reverse.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use guildhall::{
+    engine::{EngineError, ExecutionEngine, GrpcEngine},
+    host::{HostInfo, HostLoad, LeaseId},
+    ids::HostId,
+    launch::MAX_LAUNCH_BYTES,
+    registry::{Registry, RegistryError},
+};
+use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServiceServer};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::Router};
+use tonic_health::server::HealthReporter;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+use tracing::{error, info};
+
+use crate::{
+    config::HostConfig,
+    heartbeat::{self, Heartbeat},
+    load::LoadMeter,
+    service::Service,
+    supervisor::{Supervisor, SupervisorError},
+};
+
+/// Calls that one connection may have under way.
+const STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// How long a connection may be silent before it is probed, and then to answer.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+const KEEPALIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long calls under way may take to end after the server was told to.
+const SERVER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says, such as that the address is in use.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The registry cannot be reached.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The engine for `RunAgent` cannot be made; mostly the policy is wrong.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The supervisor cannot be made.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// Reflection cannot be served.
+    #[error("server reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    info: watch::Sender<HostInfo>,
+    lease_in_force: watch::Receiver<bool>,
+    registry: Arc<dyn Registry>,
+    supervisor: Supervisor,
+    engine: GrpcEngine,
+    health: HealthReporter,
+    /// Told to the server, its streams included.
+    server_ending: CancellationToken,
+    server: JoinHandle<()>,
+    heartbeat_ending: CancellationToken,
+    heartbeat: JoinHandle<()>,
+    drain_timeout: Duration,
+}
+
+impl Host {
+    /// Starts a host on this registry. When it answers, the host is in the registry
+    /// and serves.
+    ///
+    /// # Errors
+    /// [`HostError`]; nothing is left running then.
+    pub async fn start(config: HostConfig, registry: Arc<dyn Registry>) -> Result<Self, HostError> {
+        let reflection = reflection()?;
+        let address = config.listen;
+        let not_listening = |source| HostError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(not_listening)?;
+        let bound = listener.local_addr().map_err(not_listening)?;
+
+        let engine = GrpcEngine::builder()
+            .registry(registry.clone())
+            .policy(config.policy.clone())
+            .policy_settings(config.policy_settings.clone())
+            .compiled_cache(config.policy_cache.clone())
+            .build()
+            .await?;
+
+        let mut meter = LoadMeter::new();
+        let info = HostInfo {
+            id: config.id().clone(),
+            endpoint: config.advertise.clone().unwrap_or_else(|| format!("http://{bound}")),
+            labels: config.labels.clone(),
+            capacity: config.supervisor.capacity,
+            draining: false,
+            load: HostLoad { running: 0, starts_in_flight: 0, ..meter.measure(Default::default()) },
+            policy: engine.policy().clone(),
+        };
+        // Nothing is claimed before the lease is there: the service comes last.
+        let lease = watch::Sender::new(LeaseId::default());
+        let supervisor =
+            Supervisor::new(config.supervisor, config.runners, registry.clone(), lease.subscribe())?;
+        match heartbeat::register(&*registry, &info, config.lease).await {
+            Ok(fresh) => drop(lease.send_replace(fresh)),
+            Err(error) => {
+                supervisor.shutdown().await;
+                engine.shutdown().await;
+                return Err(error.into());
+            }
+        }
+        let info = watch::Sender::new(info);
+        let in_force = watch::Sender::new(true);
+
+        let heartbeat = Heartbeat {
+            registry: registry.clone(),
+            supervisor: supervisor.clone(),
+            info: info.clone(),
+            lease,
+            in_force: in_force.clone(),
+            length: config.lease,
+            interval: config.heartbeat,
+        };
+        let heartbeat_ending = CancellationToken::new();
+        let heartbeat = tokio::spawn(heartbeat.run(heartbeat_ending.clone()));
+
+        let server_ending = CancellationToken::new();
+        let service = Service {
+            supervisor: supervisor.clone(),
+            engine: engine.clone(),
+            info: info.subscribe(),
+            lease_in_force: in_force.subscribe(),
+            meter: Arc::new(Mutex::new(meter)),
+            ending: server_ending.clone(),
+        };
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<AgentHostServiceServer<Service>>().await;
+        let router = server().add_service(health_service).add_service(reflection).add_service(
+            AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES),
+        );
+        let server = tokio::spawn(serve(router, listener, server_ending.clone()));
+
+        let host = Self {
+            lease_in_force: in_force.subscribe(),
+            info,
+            registry,
+            supervisor,
+            engine,
+            health,
+            server_ending,
+            server,
+            heartbeat_ending,
+            heartbeat,
+            drain_timeout: config.drain_timeout,
+        };
+        info!(host = %host.id(), endpoint = host.endpoint(), policy = %host.engine.policy(), "host is ready");
+        Ok(host)
+    }
+
+    /// The host's id.
+    pub fn id(&self) -> HostId {
+        self.info.borrow().id.clone()
+    }
+
+    /// Where the host is reached.
+    pub fn endpoint(&self) -> String {
+        self.info.borrow().endpoint.clone()
+    }
+
+    /// Its agents.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The registry that it uses.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.registry
+    }
+
+    /// Follows whether its lease was in force when the registry last answered.
+    pub fn lease_in_force(&self) -> watch::Receiver<bool> {
+        self.lease_in_force.clone()
+    }
+
+    /// Drains: takes no new agents, says so to the fleet, stops its agents, leaves
+    /// the registry and ends. Answers whether every agent ended in peace and in time.
+    pub async fn drain(self) -> bool {
+        info!(host = %self.id(), "draining");
+        self.supervisor.cordon();
+        self.info.send_modify(|info| info.draining = true);
+        self.health.set_not_serving::<AgentHostServiceServer<Service>>().await;
+        let drained = self.supervisor.drain(self.drain_timeout).await;
+        if !drained.unrecorded.is_empty() {
+            error!(agents = ?drained.unrecorded, "agents ended that the registry still has a record of");
+        }
+        self.end().await;
+        drained.unrecorded.is_empty()
+    }
+
+    /// Ends at once the way a crash would: its agents are killed, and its lease and
+    /// its claims are left to end by themselves.
+    pub async fn crash(mut self) {
+        // Aborted rather than told to end, so that it does not give back the lease.
+        self.heartbeat.abort();
+        self.supervisor.abort().await;
+        self.server_ending.cancel();
+        let _ = (&mut self.server).await;
+        self.engine.shutdown().await;
+    }
+
+    async fn end(mut self) {
+        self.engine.shutdown().await;
+        self.server_ending.cancel();
+        let _ = (&mut self.server).await;
+        self.supervisor.shutdown().await;
+        self.heartbeat_ending.cancel();
+        let _ = (&mut self.heartbeat).await;
+        info!(host = %self.id(), "host has ended");
+    }
+}
+
+/// A host that is dropped without a drain is told to end, but nobody waits for it.
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.server_ending.cancel();
+        self.heartbeat_ending.cancel();
+    }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
+        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
+}
+
+fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, tonic_reflection::server::Error> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+}
+
+/// Serves until it is told to end, and then until calls under way have ended.
+async fn serve(router: Router, listener: TcpListener, ending: CancellationToken) {
+    let told = ending.clone().cancelled_owned();
+    let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told);
+    let overdue = async {
+        ending.cancelled().await;
+        sleep(SERVER_ENDS_WITHIN).await;
+    };
+    tokio::select! {
+        result = serving => {
+            if let Err(error) = result {
+                error!(%error, "the gRPC server failed");
+            }
+        }
+        // A connection that stays open does not hold up the end for ever.
+        () = overdue => info!("connections were cut"),
+    }
+}

@@ -1,0 +1,64 @@
+//! What the host measures of its machine: how busy the CPUs and the memory are.
+//! In a container with a memory limit, the limit counts.
+
+use guildhall::host::HostLoad;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
+
+use crate::supervisor::Counts;
+
+/// Measures. CPU use is the average since the measurement before.
+pub(crate) struct LoadMeter {
+    /// `None` on a system that cannot be measured.
+    system: Option<System>,
+}
+
+impl LoadMeter {
+    /// A meter whose first CPU figure counts from now.
+    pub(crate) fn new() -> Self {
+        let mut system = System::new()
+            .inspect_err(|error| tracing::warn!(%error, "the machine's load cannot be measured"))
+            .ok();
+        if let Some(system) = &mut system {
+            system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
+        }
+        Self { system }
+    }
+
+    /// The load at this moment; a machine that cannot be measured has no memory.
+    pub(crate) fn measure(&mut self, counts: Counts) -> HostLoad {
+        let load = HostLoad {
+            running: counts.running,
+            starts_in_flight: counts.starts_in_flight,
+            ..HostLoad::default()
+        };
+        let Some(system) = &mut self.system else { return load };
+        system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        let (memory_used, memory_total) = match system.cgroup_limits() {
+            Some(limits) if limits.total_memory < system.total_memory() => {
+                (limits.total_memory.saturating_sub(limits.free_memory), limits.total_memory)
+            }
+            _ => (system.used_memory(), system.total_memory()),
+        };
+        let cpu_fraction = (f64::from(system.global_cpu_usage()) / 100.0).clamp(0.0, 1.0);
+        HostLoad { cpu_fraction, memory_used, memory_total, ..load }
+    }
+}
+
+impl Default for LoadMeter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_memory_and_uses_some() {
+        let load = LoadMeter::new().measure(Counts::default());
+        assert!(0 < load.memory_used && load.memory_used <= load.memory_total, "{load:?}");
+        assert!((0.0..=1.0).contains(&load.cpu_fraction), "{load:?}");
+    }
+}

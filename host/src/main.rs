@@ -1,0 +1,106 @@
+//! `agent-host`: one host as a process. See `HostArgs` for its flags and exit codes.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry};
+use guildhall_host::{
+    Host, HostArgs, HostConfig, HostError,
+    config::{LogFormat, RegistryAddress},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+const FAILED: u8 = 1;
+const WRONG_CONFIGURATION: u8 = 2;
+const NO_REGISTRY: u8 = 3;
+const CANNOT_LISTEN: u8 = 4;
+
+fn main() -> ExitCode {
+    let args = HostArgs::parse();
+    let config = match args.validate() {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("agent-host: {errors}");
+            return WRONG_CONFIGURATION.into();
+        }
+    };
+    log(&args);
+    info!(?config, "starting");
+    // Orphans of agents come to this process, so that none becomes a zombie of
+    // somebody else's, and the supervisor can end them.
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        warn!(%error, "orphans of agents go to the system's first process");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "the runtime cannot be started");
+            return FAILED.into();
+        }
+    };
+    let code = runtime.block_on(run(config));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code.into()
+}
+
+fn log(args: &HostArgs) {
+    let filter = args.log_filter().unwrap_or_default();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format() {
+        Some(LogFormat::Json) => log.json().init(),
+        _ => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+}
+
+async fn run(config: HostConfig) -> u8 {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                error!(%error, "signals cannot be received");
+                return FAILED;
+            }
+        };
+    let start = async {
+        let registry: Arc<dyn Registry> = match &config.registry {
+            RegistryAddress::Memory => Arc::new(MemoryRegistry::new()),
+            RegistryAddress::Redis(url) => {
+                let options = RedisOptions { connect_within: config.registry_patience, ..RedisOptions::default() };
+                Arc::new(RedisRegistry::connect(url, options).await?)
+            }
+        };
+        Host::start(config, registry).await
+    };
+    let host = tokio::select! {
+        started = start => match started {
+            Ok(host) => host,
+            Err(error) => {
+                error!(%error, "the host did not start");
+                return match error {
+                    HostError::Registry(_) => NO_REGISTRY,
+                    HostError::Listen { .. } => CANNOT_LISTEN,
+                    HostError::Engine(_) => WRONG_CONFIGURATION,
+                    _ => FAILED,
+                };
+            }
+        },
+        _ = terminate.recv() => return 0,
+        _ = interrupt.recv() => return 0,
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        peaceful = host.drain() => if peaceful { 0 } else { FAILED },
+        _ = terminate.recv() => again(),
+        _ = interrupt.recv() => again(),
+    }
+}
+
+/// A second signal ends the drain: the agents die with this process.
+fn again() -> u8 {
+    warn!("told to end a second time; the agents are killed");
+    FAILED
+}

@@ -1,0 +1,172 @@
+//! The gRPC service: each call checked, turned into a call of the supervisor or
+//! the engine, and its answer turned back.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, future, stream};
+use guildhall::{
+    agent::AgentEvent,
+    engine::{ExecutionEngine, GrpcEngine},
+    fault::{Fault, FaultReason},
+    host::HostInfo,
+    ids::{AgentKey, GuildId, InvalidId},
+    launch::{InvalidLaunch, Launch},
+    wire,
+};
+use guildhall_proto::v1::{self, agent_host_service_server::AgentHostService};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{fault, load::LoadMeter, supervisor::Supervisor};
+
+/// Agents in one page of a list, unless fewer are asked for.
+const PAGE: usize = 1000;
+
+/// Longest request id.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// What the calls need.
+pub(crate) struct Service {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) engine: GrpcEngine,
+    pub(crate) info: watch::Receiver<HostInfo>,
+    pub(crate) lease_in_force: watch::Receiver<bool>,
+    pub(crate) meter: Arc<std::sync::Mutex<LoadMeter>>,
+    /// Ends the streams when the server ends.
+    pub(crate) ending: CancellationToken,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl AgentHostService for Service {
+    async fn create_agent(
+        &self,
+        request: Request<v1::CreateAgentRequest>,
+    ) -> Answer<v1::CreateAgentResponse> {
+        let request = request.into_inner();
+        let launch = launch(request.launch)?;
+        if request.request_id.len() > MAX_REQUEST_ID_BYTES {
+            return Err(invalid(format!("request_id has more than {MAX_REQUEST_ID_BYTES} bytes")));
+        }
+        let created = self.supervisor.create(launch, request.request_id).await;
+        let agent = created.map_err(|error| refuse(fault::of_create(error)))?;
+        Ok(Response::new(v1::CreateAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    async fn run_agent(&self, request: Request<v1::RunAgentRequest>) -> Answer<v1::RunAgentResponse> {
+        let launch = launch(request.into_inner().launch)?;
+        let agent = self.engine.run_agent(launch).await.map_err(|error| refuse(fault::of_run(error)))?;
+        Ok(Response::new(v1::RunAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    async fn stop_agent(&self, request: Request<v1::StopAgentRequest>) -> Answer<v1::StopAgentResponse> {
+        let request = request.into_inner();
+        let key = key(&request.guild_id, &request.agent_id)?;
+        let grace = request.grace_ms.map(|ms| Duration::from_millis(ms.into()));
+        let stopped = self.supervisor.stop(&key, grace).await;
+        let agent = stopped.map_err(|error| refuse(fault::of_stop(error)))?;
+        Ok(Response::new(v1::StopAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    async fn get_agent_info(
+        &self,
+        request: Request<v1::GetAgentInfoRequest>,
+    ) -> Answer<v1::GetAgentInfoResponse> {
+        let request = request.into_inner();
+        let key = key(&request.guild_id, &request.agent_id)?;
+        let agent = self.supervisor.get(&key).ok_or_else(|| {
+            refuse(Fault::new(FaultReason::AgentNotFound, format!("this host has no agent {key}")))
+        })?;
+        Ok(Response::new(v1::GetAgentInfoResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Answer<v1::ListAgentsResponse> {
+        let request = request.into_inner();
+        let guild = optional_guild(&request.guild_id)?;
+        let mut agents = self.supervisor.list(guild.as_ref());
+        if !request.page_token.is_empty() {
+            let after = page_key(&request.page_token)?;
+            agents.retain(|agent| agent.key > after);
+        }
+        let page = match request.page_size as usize {
+            0 => PAGE,
+            size => size.min(PAGE),
+        };
+        let more = agents.len() > page;
+        agents.truncate(page);
+        let last = agents.last().filter(|_| more).map(|agent| page_token(&agent.key));
+        let agents = agents.into_iter().map(wire::agent_to_wire).collect();
+        let next_page_token = last.unwrap_or_default();
+        Ok(Response::new(v1::ListAgentsResponse { agents, next_page_token }))
+    }
+
+    async fn health(&self, _: Request<v1::HealthRequest>) -> Answer<v1::HealthResponse> {
+        let mut info = self.info.borrow().clone();
+        let mut meter = self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        info.load = meter.measure(self.supervisor.counts());
+        Ok(Response::new(wire::host_to_wire(info, *self.lease_in_force.borrow())))
+    }
+
+    type WatchAgentsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchAgentsResponse, Status>> + Send>>;
+
+    async fn watch_agents(&self, request: Request<v1::WatchAgentsRequest>) -> Answer<Self::WatchAgentsStream> {
+        let guild = optional_guild(&request.into_inner().guild_id)?;
+        let events = self.supervisor.watch().filter_map(move |event| future::ready(only(event, guild.as_ref())));
+        let messages = events.flat_map(|event| stream::iter(wire::event_to_wire(event))).map(Ok);
+        Ok(Response::new(messages.take_until(self.ending.clone().cancelled_owned()).boxed()))
+    }
+}
+
+/// The part of an event that is about this guild.
+fn only(event: AgentEvent, guild: Option<&GuildId>) -> Option<AgentEvent> {
+    let Some(guild) = guild else { return Some(event) };
+    match event {
+        AgentEvent::Snapshot(mut agents) => {
+            agents.retain(|agent| agent.key.guild == *guild);
+            Some(AgentEvent::Snapshot(agents))
+        }
+        AgentEvent::Changed(ref agent) => (agent.key.guild == *guild).then_some(event),
+        AgentEvent::Removed { ref key, .. } => (key.guild == *guild).then_some(event),
+        other => Some(other),
+    }
+}
+
+fn launch(launch: Option<v1::Launch>) -> Result<Launch, Status> {
+    let launch = launch.ok_or_else(|| invalid("the request has no launch".to_owned()))?;
+    wire::launch_from_wire(launch).map_err(|error: InvalidLaunch| invalid(error.to_string()))
+}
+
+fn key(guild_id: &str, agent_id: &str) -> Result<AgentKey, Status> {
+    wire::agent_key(guild_id, agent_id).map_err(|error: InvalidId| invalid(error.to_string()))
+}
+
+fn optional_guild(guild_id: &str) -> Result<Option<GuildId>, Status> {
+    if guild_id.is_empty() {
+        return Ok(None);
+    }
+    GuildId::new(guild_id).map(Some).map_err(|error| invalid(error.to_string()))
+}
+
+/// Control characters are in no id, so one keeps the two apart.
+const BETWEEN_IDS: char = '\u{1f}';
+
+fn page_token(key: &AgentKey) -> String {
+    format!("{}{BETWEEN_IDS}{}", key.guild, key.agent)
+}
+
+fn page_key(token: &str) -> Result<AgentKey, Status> {
+    let (guild, agent) =
+        token.split_once(BETWEEN_IDS).ok_or_else(|| invalid("page_token is not one of this service".to_owned()))?;
+    key(guild, agent)
+}
+
+fn invalid(message: String) -> Status {
+    refuse(Fault::new(FaultReason::InvalidLaunch, message))
+}
+
+fn refuse(fault: Fault) -> Status {
+    tracing::info!(reason = %fault.reason, %fault, "refused");
+    wire::fault_to_status(fault)
+}

@@ -1,0 +1,215 @@
+//! Settings of the gRPC engine, and its birth.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::StreamExt;
+use tokio::{task::spawn_blocking, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use super::{GrpcEngine, Shared, channels::Channels, directory::Directory};
+use crate::{
+    discovery::{Discovery, RegistryDiscovery},
+    engine::EngineError,
+    fleet::Fleet,
+    placement::{BuiltIn, CompiledCache, PlacementService, Policy, PolicyLimits, PolicySource},
+    registry::Registry,
+};
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Starting one agent, all hosts that are asked included: 60 s.
+    pub create: Duration,
+    /// Stopping one agent: 30 s.
+    pub stop: Duration,
+    /// One question to the hosts, where there is no registry to ask: 10 s.
+    pub list: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            create: Duration::from_secs(60),
+            stop: Duration::from_secs(30),
+            list: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a launch goes on after a host refused or could not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Hosts that are asked at most, the first included: 5.
+    pub hosts: usize,
+    /// The first pause, of which up to as much again is random: 20 ms.
+    pub min_pause: Duration,
+    /// The longest pause: 1 s.
+    pub max_pause: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { hosts: 5, min_pause: Duration::from_millis(20), max_pause: Duration::from_secs(1) }
+    }
+}
+
+impl Retries {
+    /// Pauses that double and are jittered, without end.
+    pub(super) fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(self.min_pause)
+            .with_max_delay(self.max_pause)
+            .without_max_times()
+            .with_jitter()
+            .build()
+    }
+}
+
+/// Describes a [`GrpcEngine`]. Needs a registry, a discovery, or both.
+#[derive(Debug)]
+#[must_use]
+pub struct GrpcEngineBuilder {
+    registry: Option<Arc<dyn Registry>>,
+    discovery: Option<Arc<dyn Discovery>>,
+    policy: PolicySource,
+    settings: serde_json::Value,
+    cache: CompiledCache,
+    limits: PolicyLimits,
+    timeouts: Timeouts,
+    retries: Retries,
+    concurrency: usize,
+}
+
+impl Default for GrpcEngineBuilder {
+    fn default() -> Self {
+        Self {
+            registry: None,
+            discovery: None,
+            policy: BuiltIn::RoundRobin.into(),
+            settings: serde_json::Value::Null,
+            cache: CompiledCache::default(),
+            limits: PolicyLimits::default(),
+            timeouts: Timeouts::default(),
+            retries: Retries::default(),
+            concurrency: 64,
+        }
+    }
+}
+
+impl GrpcEngineBuilder {
+    /// The registry that the hosts use. Without one the engine asks the hosts
+    /// themselves, and nothing keeps two of them from running the same identity.
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// How hosts are found; unless told, by their heartbeats in the registry.
+    pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
+        self.discovery = Some(discovery);
+        self
+    }
+
+    /// The policy that decides; unless told, round-robin.
+    pub fn policy(mut self, policy: impl Into<PolicySource>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// The policy's settings, a JSON object; unless told, none.
+    pub fn policy_settings(mut self, settings: serde_json::Value) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Where compiled policies are kept; unless told, in the user's cache folder.
+    pub fn compiled_cache(mut self, cache: CompiledCache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// What the policy may use.
+    pub fn policy_limits(mut self, limits: PolicyLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long calls may take.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// How a launch goes on after a host refused or could not be reached.
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Agents of a guild that are started or stopped at the same time: 64.
+    pub fn concurrency(mut self, agents: usize) -> Self {
+        self.concurrency = agents.max(1);
+        self
+    }
+
+    /// Loads the policy and begins to follow the fleet. Waits for the first
+    /// snapshot of it, but not longer than a question may take.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the policy cannot be used, or when there is neither a
+    /// registry nor a discovery.
+    pub async fn build(self) -> Result<GrpcEngine, EngineError> {
+        let discovery = match (self.discovery, &self.registry) {
+            (Some(discovery), _) => discovery,
+            (None, Some(registry)) => Arc::new(RegistryDiscovery::new(registry.clone())) as Arc<dyn Discovery>,
+            (None, None) => return Err(EngineError::NoSource),
+        };
+        let Self { policy, settings, cache, limits, .. } = self;
+        // Compiling may take tens of milliseconds, and reads the disk.
+        let placement = spawn_blocking(move || {
+            let policy = Policy::load(&policy, &cache)?;
+            Ok::<_, EngineError>(PlacementService::new(policy, &settings, limits)?)
+        });
+        let placement = placement.await.map_err(|_| EngineError::ShutDown)??;
+        let fleet = Arc::new(Fleet::new());
+        let channels = Arc::new(Channels::default());
+        let shared = Arc::new(Shared {
+            placement,
+            directory: Directory::new(self.registry, fleet.clone(), channels.clone(), self.timeouts.list),
+            fleet: fleet.clone(),
+            channels,
+            timeouts: self.timeouts,
+            retries: self.retries,
+            concurrency: self.concurrency,
+            cancelled: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let mut size = fleet.size();
+        shared.tasks.spawn(follow(Arc::downgrade(&shared), discovery, shared.cancelled.clone()));
+        if timeout(self.timeouts.list, size.wait_for(Option::is_some)).await.is_err() {
+            warn!("no snapshot of the fleet yet; the engine goes on waiting for one");
+        }
+        info!(policy = %shared.placement.identity(), hosts = fleet.hosts().len(), "engine is ready");
+        Ok(GrpcEngine { shared })
+    }
+}
+
+/// Takes in what discovery tells until the engine is shut down or dropped.
+async fn follow(
+    shared: std::sync::Weak<Shared>,
+    discovery: Arc<dyn Discovery>,
+    cancelled: CancellationToken,
+) {
+    let mut events = discovery.watch().take_until(cancelled.cancelled_owned()).boxed();
+    while let Some(event) = events.next().await {
+        let Some(shared) = shared.upgrade() else { return };
+        let applied = shared.fleet.apply(event);
+        for host in &applied.gone {
+            info!(%host, "host is gone");
+            shared.channels.close(host);
+        }
+        shared.placement.observe(applied.changes);
+    }
+}

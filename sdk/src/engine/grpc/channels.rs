@@ -1,0 +1,79 @@
+//! One pooled connection a host, made when first needed and closed when the host
+//! goes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use guildhall_proto::v1::agent_host_service_client::AgentHostServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    fault::{Fault, FaultReason},
+    host::HostInfo,
+    ids::HostId,
+    launch::MAX_LAUNCH_BYTES,
+};
+
+/// How long a connection attempt may take before the host counts as unreachable.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often an idle connection is probed, and how long an answer may take: a host
+/// that vanished without a word is noticed after their sum.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) type Client = AgentHostServiceClient<Channel>;
+
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    by_host: Mutex<HashMap<HostId, (String, Channel)>>,
+}
+
+impl Channels {
+    /// A client for the host. Connects in the background, so this never waits.
+    ///
+    /// # Errors
+    /// A fault when the host's endpoint is not an address.
+    pub(super) fn client(&self, host: &HostInfo) -> Result<Client, Fault> {
+        let mut by_host = self.lock();
+        let channel = match by_host.get(&host.id) {
+            Some((endpoint, channel)) if *endpoint == host.endpoint => channel.clone(),
+            _ => {
+                let channel = open(&host.endpoint)?;
+                by_host.insert(host.id.clone(), (host.endpoint.clone(), channel.clone()));
+                channel
+            }
+        };
+        Ok(Client::new(channel).max_encoding_message_size(MAX_LAUNCH_BYTES))
+    }
+
+    /// Forgets the host's connection; calls under way end by themselves.
+    pub(super) fn close(&self, host: &HostId) {
+        self.lock().remove(host);
+    }
+
+    /// Forgets all connections.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HostId, (String, Channel)>> {
+        self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(endpoint: &str) -> Result<Channel, Fault> {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| {
+        Fault::new(FaultReason::HostUnreachable, format!("{endpoint:?} is not an address: {error}"))
+    })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_WITHIN)
+        .http2_keep_alive_interval(KEEPALIVE_EVERY)
+        .keep_alive_timeout(KEEPALIVE_WITHIN)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}

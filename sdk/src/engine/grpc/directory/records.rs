@@ -1,0 +1,68 @@
+//! Answers from the registry's records, read in the light of which leases are in
+//! force: a record whose host's lease ended says `lost`.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream::BoxStream};
+
+use crate::{
+    agent::{AgentEvent, AgentInfo, AgentState},
+    engine::EngineError,
+    fleet::Fleet,
+    ids::{AgentKey, GuildId},
+    registry::{Claimed, Registry},
+};
+
+#[derive(Debug)]
+pub(crate) struct Records {
+    registry: Arc<dyn Registry>,
+    fleet: Arc<Fleet>,
+}
+
+impl Records {
+    pub(super) fn new(registry: Arc<dyn Registry>, fleet: Arc<Fleet>) -> Self {
+        Self { registry, fleet }
+    }
+
+    pub(super) async fn agent(&self, key: &AgentKey) -> Result<Option<AgentInfo>, EngineError> {
+        let Some(claimed) = self.registry.agent(key).await? else { return Ok(None) };
+        Ok(self.judge(vec![claimed]).await?.pop())
+    }
+
+    pub(super) async fn agents_in_guild(&self, guild: &GuildId) -> Result<Vec<AgentInfo>, EngineError> {
+        let claimed = self.registry.agents_in_guild(guild).await?;
+        self.judge(claimed).await
+    }
+
+    /// Marks as lost what is claimed under a lease that is not in force. This
+    /// engine may not have heard of a new lease yet, so before it says so it asks
+    /// the registry once.
+    async fn judge(&self, claimed: Vec<Claimed>) -> Result<Vec<AgentInfo>, EngineError> {
+        let doubtful = |claimed: &Claimed| {
+            claimed.agent.state.is_live() && !self.fleet.lease_in_force(&claimed.agent.host, &claimed.lease)
+        };
+        let in_force = match claimed.iter().any(doubtful) {
+            true => self.registry.hosts().await?,
+            false => Vec::new(),
+        };
+        let judged = claimed.into_iter().map(|claimed| {
+            let lost = doubtful(&claimed) && !in_force.iter().any(|host| host.lease == claimed.lease);
+            let state = if lost { AgentState::Lost } else { claimed.agent.state };
+            AgentInfo { state, ..claimed.agent }
+        });
+        Ok(judged.collect())
+    }
+
+    pub(super) fn watch(&self, guild: &GuildId) -> BoxStream<'static, AgentEvent> {
+        self.registry.watch_guild(guild).boxed()
+    }
+
+    pub(super) async fn forget(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
+        self.registry.release(&agent.key, agent.epoch).await?;
+        Ok(agent)
+    }
+
+    pub(super) async fn ticket(&self, counter: &str) -> Result<u64, EngineError> {
+        Ok(self.registry.ticket(counter).await?)
+    }
+}

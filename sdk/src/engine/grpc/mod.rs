@@ -1,0 +1,208 @@
+//! The engine that runs agents on `agent-host` processes over gRPC.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `builder.rs` | settings, and the engine's birth |
+//! | `run.rs` | one launch: place, ask, and on a refusal place again |
+//! | `directory.rs` | questions: from the registry, or from the hosts themselves |
+//! | `channels.rs` | one pooled connection a host |
+
+mod builder;
+mod channels;
+mod directory;
+mod run;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use guildhall_proto::v1;
+use tokio::time::{Instant, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::builder::{GrpcEngineBuilder, Retries, Timeouts};
+use self::{channels::Channels, directory::Directory};
+use super::{AgentOutcome, EngineError, ExecutionEngine};
+use crate::{
+    agent::{AgentEvent, AgentInfo, AgentState},
+    fault::{Fault, FaultReason},
+    fleet::Fleet,
+    host::LiveHost,
+    ids::{AgentKey, GuildId},
+    launch::{Launch, LaunchOptions},
+    placement::{PlacementService, PolicyIdentity},
+    spec::GuildSpec,
+    wire,
+};
+
+/// Runs agents on `agent-host` processes. Cheap to clone; all clones are one engine.
+#[derive(Clone, Debug)]
+pub struct GrpcEngine {
+    shared: Arc<Shared>,
+}
+
+/// What all clones and calls of one engine share.
+#[derive(Debug)]
+struct Shared {
+    placement: PlacementService,
+    directory: Directory,
+    fleet: Arc<Fleet>,
+    channels: Arc<Channels>,
+    timeouts: Timeouts,
+    retries: Retries,
+    concurrency: usize,
+    cancelled: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// An engine that is dropped without `shutdown` still ends its tasks.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.cancelled.cancel();
+    }
+}
+
+impl GrpcEngine {
+    /// Begins to describe an engine.
+    pub fn builder() -> GrpcEngineBuilder {
+        GrpcEngineBuilder::default()
+    }
+
+    /// The hosts that this engine knows of, sorted by id.
+    pub fn hosts(&self) -> Vec<Arc<LiveHost>> {
+        self.shared.fleet.hosts()
+    }
+
+    /// The policy that this engine decides with.
+    pub fn policy(&self) -> &PolicyIdentity {
+        self.shared.placement.identity()
+    }
+
+    /// Waits until the engine knows of at least `count` hosts.
+    ///
+    /// # Errors
+    /// [`EngineError::Timeout`] when they did not come within `limit`.
+    pub async fn wait_for_hosts(&self, count: usize, limit: Duration) -> Result<(), EngineError> {
+        let mut size = self.shared.fleet.size();
+        let enough = size.wait_for(|size| size.is_some_and(|size| size >= count));
+        let late = |_| EngineError::Timeout { what: "waiting for hosts", after: limit };
+        self.unless_shut_down(async { timeout(limit, enough).await.map(drop).map_err(late) }).await
+    }
+
+    /// Runs `call`, and ends it when the engine is shut down.
+    async fn unless_shut_down<T>(
+        &self,
+        call: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        tokio::select! {
+            biased;
+            () = self.shared.cancelled.cancelled() => Err(EngineError::ShutDown),
+            result = call => result,
+        }
+    }
+}
+
+#[async_trait]
+impl ExecutionEngine for GrpcEngine {
+    #[tracing::instrument(skip_all, fields(guild = %launch.key.guild, agent = %launch.key.agent))]
+    async fn run_agent(&self, launch: Launch) -> Result<AgentInfo, EngineError> {
+        self.unless_shut_down(self.shared.run(launch)).await
+    }
+
+    async fn run_guild(&self, guild: &GuildSpec, options: &LaunchOptions) -> Vec<AgentOutcome> {
+        let launches: Vec<_> =
+            guild.agents().iter().map(|agent| Launch::new(guild, agent, options)).collect();
+        stream::iter(launches)
+            .map(|launch| async move {
+                AgentOutcome { key: launch.key.clone(), result: self.run_agent(launch).await }
+            })
+            .buffered(self.shared.concurrency)
+            .collect()
+            .await
+    }
+
+    async fn stop_agent(&self, key: &AgentKey) -> Result<AgentInfo, EngineError> {
+        self.unless_shut_down(self.shared.stop(key)).await
+    }
+
+    async fn stop_guild(&self, guild: &GuildId) -> Result<Vec<AgentOutcome>, EngineError> {
+        let agents = self.get_agents_in_guild(guild).await?;
+        let outcomes = stream::iter(agents)
+            .map(|agent| async move {
+                let result = self.stop_agent(&agent.key).await;
+                AgentOutcome { key: agent.key, result }
+            })
+            .buffered(self.shared.concurrency);
+        Ok(outcomes.collect().await)
+    }
+
+    async fn get_agent(&self, key: &AgentKey) -> Result<Option<AgentInfo>, EngineError> {
+        self.unless_shut_down(self.shared.directory.agent(key)).await
+    }
+
+    async fn get_agents_in_guild(&self, guild: &GuildId) -> Result<Vec<AgentInfo>, EngineError> {
+        self.unless_shut_down(self.shared.directory.agents_in_guild(guild)).await
+    }
+
+    async fn find_agents_by_name(&self, guild: &GuildId, name: &str) -> Result<Vec<AgentInfo>, EngineError> {
+        let mut agents = self.get_agents_in_guild(guild).await?;
+        agents.retain(|agent| agent.name == name);
+        Ok(agents)
+    }
+
+    async fn is_agent_running(&self, key: &AgentKey) -> Result<bool, EngineError> {
+        Ok(self.get_agent(key).await?.is_some_and(|agent| agent.state == AgentState::Running))
+    }
+
+    fn watch(&self, guild: &GuildId) -> BoxStream<'static, AgentEvent> {
+        let cancelled = self.shared.cancelled.clone();
+        let events = self.shared.directory.watch(guild);
+        events.take_until(cancelled.cancelled_owned()).boxed()
+    }
+
+    async fn shutdown(&self) {
+        self.shared.cancelled.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.channels.clear();
+    }
+}
+
+impl Shared {
+    async fn stop(&self, key: &AgentKey) -> Result<AgentInfo, EngineError> {
+        let deadline = Instant::now() + self.timeouts.stop;
+        let late = |_| EngineError::Timeout { what: "stopping an agent", after: self.timeouts.stop };
+        let not_found = || EngineError::NotFound { key: key.clone() };
+        tokio::time::timeout_at(deadline, async {
+            let agent = self.directory.agent(key).await?.ok_or_else(not_found)?;
+            let Some(host) = self.fleet.get(&agent.host) else {
+                // Its host is gone, so there is nobody to ask; what is left of it
+                // is its record.
+                return self.directory.forget(agent).await;
+            };
+            let request = v1::StopAgentRequest {
+                guild_id: key.guild.to_string(),
+                agent_id: key.agent.to_string(),
+                grace_ms: None,
+            };
+            let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
+            let mut client = self.channels.client(&host.info).map_err(failed)?;
+            match client.stop_agent(request).await {
+                Ok(answer) => {
+                    let agent = answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok());
+                    agent.ok_or_else(|| failed(Fault::new(FaultReason::Internal, "the answer makes no sense")))
+                }
+                Err(status) => match wire::fault_from_status(&status) {
+                    // The host no longer knows it: its record is all that is left.
+                    fault if fault.reason == FaultReason::AgentNotFound => self.directory.forget(agent).await,
+                    fault => Err(failed(fault)),
+                },
+            }
+        })
+        .await
+        .map_err(late)?
+    }
+}

@@ -1,0 +1,175 @@
+//! One launch: ask the policy for a host, ask the host to start the agent, and
+//! when it refuses or cannot be reached tell the policy and ask again.
+//!
+//! A host that breaks off half way may or may not have started the agent. The
+//! registry decides: as long as the identity is claimed under this request's id,
+//! the launch waits for that claim's fate instead of starting a second agent.
+
+use std::time::Duration;
+
+use guildhall_proto::v1;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use super::Shared;
+use crate::{
+    agent::{AgentInfo, AgentState},
+    engine::{EngineError, Tried},
+    fault::{Fault, FaultReason, Holder},
+    host::HostInfo,
+    ids::{AgentKey, HostId},
+    launch::Launch,
+    placement::{PlaceError, PlacementRequest},
+    wire,
+};
+
+/// Time that the answer needs on its way: a host is told to give up this much
+/// before the caller does, so that its reason arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+
+/// What to do after a host did not answer with a started agent.
+enum Next {
+    /// Nothing: an earlier attempt of this launch did start it.
+    Done(AgentInfo),
+    /// Ask another host, which may take it.
+    Elsewhere,
+    /// Wait and ask again: a claim is in the way that a host made which cannot be
+    /// reached, and its lease may be about to end.
+    Wait,
+}
+
+impl Shared {
+    pub(super) async fn run(&self, launch: Launch) -> Result<AgentInfo, EngineError> {
+        launch.check_size()?;
+        let deadline = Instant::now() + self.timeouts.create;
+        let late = |_| EngineError::Timeout { what: "starting an agent", after: self.timeouts.create };
+        timeout_at(deadline, self.place_and_create(launch, deadline)).await.map_err(late)?
+    }
+
+    async fn place_and_create(&self, launch: Launch, deadline: Instant) -> Result<AgentInfo, EngineError> {
+        let request_id = Uuid::new_v4().simple().to_string();
+        let mut request = placement_request(&launch);
+        let create =
+            v1::CreateAgentRequest { launch: Some(wire::launch_to_wire(&launch)), request_id: request_id.clone() };
+        let mut tried: Vec<Tried> = Vec::new();
+        let mut pauses = self.retries.pauses();
+        loop {
+            let host = self.place(&mut request, &tried).await?;
+            let Some(info) = self.fleet.get(&host) else {
+                // It went between the decision and now.
+                request.excluded.push(host);
+                continue;
+            };
+            let fault = match self.create(&info.info, create.clone(), deadline).await {
+                Ok(agent) => return Ok(agent),
+                Err(fault) => fault,
+            };
+            match self.judge(&request.key, &request_id, &host, &fault, &tried).await? {
+                Next::Done(agent) => return Ok(agent),
+                Next::Elsewhere => {
+                    info!(%host, reason = %fault.reason, %fault, "host does not take the agent; asking another");
+                    request.excluded.push(host.clone());
+                    tried.push(Tried { host, fault });
+                    if tried.len() >= self.retries.hosts {
+                        let reason = format!("{} hosts were asked, and that is the limit", tried.len());
+                        return Err(EngineError::NoHost { key: request.key, reason, tried });
+                    }
+                }
+                Next::Wait => debug!(%host, "the claim of a host that cannot be reached is in the way"),
+            }
+            // The pauses never run out; the deadline does.
+            sleep(pauses.next().unwrap_or_default()).await;
+        }
+    }
+
+    /// Asks the policy.
+    #[tracing::instrument(level = "debug", skip_all)]
+    async fn place(&self, request: &mut PlacementRequest, tried: &[Tried]) -> Result<HostId, EngineError> {
+        if self.placement.needs_ticket() {
+            request.ticket = Some(self.directory.ticket(&self.placement.identity().name).await?);
+        }
+        match self.placement.place(request) {
+            Ok(decision) => {
+                debug!(host = %decision.host, reason = decision.reason, "placed");
+                Ok(decision.host)
+            }
+            Err(PlaceError::Refused { reason, .. }) => {
+                Err(EngineError::NoHost { key: request.key.clone(), reason, tried: tried.to_vec() })
+            }
+            Err(error) => Err(EngineError::Policy(error)),
+        }
+    }
+
+    /// Asks the host.
+    #[tracing::instrument(level = "debug", skip_all, fields(host = %host.id))]
+    async fn create(
+        &self,
+        host: &HostInfo,
+        create: v1::CreateAgentRequest,
+        deadline: Instant,
+    ) -> Result<AgentInfo, Fault> {
+        let mut call = tonic::Request::new(create);
+        call.set_timeout(deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_MARGIN));
+        let answer = self.channels.client(host)?.create_agent(call).await;
+        let agent = answer.map_err(|status| wire::fault_from_status(&status))?.into_inner().agent;
+        agent
+            .and_then(|agent| wire::agent_from_wire(agent).ok())
+            .ok_or_else(|| Fault::new(FaultReason::Internal, "the answer makes no sense"))
+    }
+
+    /// Says what a fault means for this launch.
+    async fn judge(
+        &self,
+        key: &AgentKey,
+        request_id: &str,
+        host: &HostId,
+        fault: &Fault,
+        tried: &[Tried],
+    ) -> Result<Next, EngineError> {
+        if let Some(holder) = fault.holder() {
+            return self.judge_holder(key, request_id, holder, tried).await;
+        }
+        match fault.reason {
+            FaultReason::TimedOut => {
+                Err(EngineError::Timeout { what: "starting an agent", after: self.timeouts.create })
+            }
+            reason if reason.another_host_may() => Ok(Next::Elsewhere),
+            _ => Err(EngineError::NotStarted { key: key.clone(), host: host.clone(), fault: fault.clone() }),
+        }
+    }
+
+    async fn judge_holder(
+        &self,
+        key: &AgentKey,
+        request_id: &str,
+        holder: Holder,
+        tried: &[Tried],
+    ) -> Result<Next, EngineError> {
+        let ours = holder.request_id == request_id;
+        let unreachable = |tried: &&Tried| tried.fault.reason == FaultReason::HostUnreachable;
+        if ours {
+            let agent = self.directory.agent(key).await?.filter(|agent| agent.epoch == holder.epoch);
+            if let Some(agent) = agent.filter(|agent| agent.state == AgentState::Running) {
+                return Ok(Next::Done(agent));
+            }
+            return Ok(Next::Wait);
+        }
+        // Somebody else's agent, but on a host that this launch could not reach
+        // either: it may be dead, and its lease about to end.
+        if tried.iter().filter(unreachable).any(|tried| tried.host == holder.host) {
+            return Ok(Next::Wait);
+        }
+        Err(EngineError::AlreadyRunning { key: key.clone(), holder })
+    }
+}
+
+fn placement_request(launch: &Launch) -> PlacementRequest {
+    PlacementRequest {
+        name: launch.name.clone(),
+        class_name: launch.class_name.clone(),
+        resources: launch.resources.clone(),
+        qos: launch.qos.clone(),
+        ..PlacementRequest::new(launch.key.clone())
+    }
+}

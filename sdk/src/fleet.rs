@@ -1,0 +1,112 @@
+//! The fleet as one engine knows it: a map in memory, fed by discovery.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    host::{HostEvent, HostInfo, LeaseId, LiveHost},
+    ids::HostId,
+    placement::{Candidate, FleetChange, Load},
+};
+
+/// The hosts whose lease is in force, as far as this engine has heard.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    hosts: RwLock<BTreeMap<HostId, Arc<LiveHost>>>,
+    /// How many hosts there are; `None` before the first snapshot.
+    size: watch::Sender<Option<usize>>,
+}
+
+impl Fleet {
+    pub(crate) fn new() -> Self {
+        Self { hosts: RwLock::default(), size: watch::Sender::new(None) }
+    }
+
+    pub(crate) fn get(&self, host: &HostId) -> Option<Arc<LiveHost>> {
+        self.read().get(host).cloned()
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<Arc<LiveHost>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// Whether this very lease of the host is in force.
+    pub(crate) fn lease_in_force(&self, host: &HostId, lease: &LeaseId) -> bool {
+        self.read().get(host).is_some_and(|host| host.lease == *lease)
+    }
+
+    /// Follows how many hosts there are; `None` before the first snapshot.
+    pub(crate) fn size(&self) -> watch::Receiver<Option<usize>> {
+        self.size.subscribe()
+    }
+
+    /// Takes in what discovery told, and says what that means for placement and
+    /// which hosts are gone.
+    pub(crate) fn apply(&self, event: HostEvent) -> Applied {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut applied = Applied::default();
+        match event {
+            HostEvent::Snapshot(now) => {
+                let now: BTreeMap<_, _> = now.into_iter().map(|h| (h.info.id.clone(), Arc::new(h))).collect();
+                applied.gone.extend(hosts.keys().filter(|id| !now.contains_key(*id)).cloned());
+                applied.changes.extend(applied.gone.iter().cloned().map(FleetChange::Remove));
+                applied.changes.extend(now.values().map(|host| change(host)));
+                *hosts = now;
+            }
+            HostEvent::Changed(host) => {
+                applied.changes.push(change(&host));
+                hosts.insert(host.info.id.clone(), Arc::new(host));
+            }
+            HostEvent::Removed(id) => {
+                hosts.remove(&id);
+                applied.changes.push(FleetChange::Remove(id.clone()));
+                applied.gone.push(id);
+            }
+        }
+        self.size.send_replace(Some(hosts.len()));
+        applied
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<HostId, Arc<LiveHost>>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one event means for others.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// For placement.
+    pub(crate) changes: Vec<FleetChange>,
+    /// Hosts that are gone, for the channel pool.
+    pub(crate) gone: Vec<HostId>,
+}
+
+/// A draining host is still asked about its agents, but no policy may choose it.
+fn change(host: &LiveHost) -> FleetChange {
+    if host.info.draining {
+        FleetChange::Remove(host.info.id.clone())
+    } else {
+        FleetChange::Upsert(candidate(host))
+    }
+}
+
+fn candidate(host: &LiveHost) -> Candidate {
+    let HostInfo { id, labels, capacity, load, .. } = &host.info;
+    Candidate {
+        id: id.clone(),
+        labels: labels.clone(),
+        capacity: *capacity,
+        running: load.running,
+        load: Load {
+            cpu_fraction: load.cpu_fraction,
+            memory_used: load.memory_used,
+            memory_total: load.memory_total,
+            starts_in_flight: load.starts_in_flight,
+            heartbeat_age: host.heartbeat_age,
+        },
+    }
+}

@@ -1,0 +1,190 @@
+//! What can go wrong with a policy: kept apart by when it happens and by whose
+//! fault it is, so that callers can act on it.
+
+use std::{error::Error, io, path::PathBuf, time::Duration};
+
+use crate::ids::HostId;
+
+use super::policy::MAX_POLICY_BYTES;
+
+/// A policy that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error(
+        "cannot read the policy file {}: {source} (the built-in policies are round-robin and least-loaded)",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The policy is larger than [`MAX_POLICY_BYTES`].
+    #[error("policy {name} is larger than {MAX_POLICY_BYTES} bytes")]
+    TooLarge {
+        /// The policy's name.
+        name: String,
+    },
+    /// The bytes are not a WebAssembly component.
+    #[error("policy {name} is not a WebAssembly component: {found}")]
+    NotAComponent {
+        /// The policy's name.
+        name: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// The component is damaged, or uses what Guildhall does not offer.
+    #[error("policy {name} does not compile: {source}")]
+    Invalid {
+        /// The policy's name.
+        name: String,
+        /// The compiler's words.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The component wants something from outside; a policy gets nothing.
+    #[error("policy {name} imports {}; a policy may import nothing", imports.join(", "))]
+    Imports {
+        /// The policy's name.
+        name: String,
+        /// What it imports.
+        imports: Vec<String>,
+    },
+    /// The component does not export what `placement.wit` says a policy exports.
+    #[error("policy {name} is not of the world guildhall:placement/placement: {source}")]
+    WrongWorld {
+        /// The policy's name.
+        name: String,
+        /// What is missing or differs.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// WebAssembly cannot run in this process at all.
+    #[error("WebAssembly cannot run here: {message}")]
+    NoRuntime {
+        /// Why not.
+        message: String,
+    },
+}
+
+/// A policy that was loaded, and cannot be made ready to decide.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigureError {
+    /// The policy does not take these settings.
+    #[error("policy {policy} refuses its settings: {message}")]
+    Settings {
+        /// The policy's name.
+        policy: String,
+        /// What is wrong with which field, in the policy's words.
+        message: String,
+    },
+    /// The policy failed while it was being configured.
+    #[error(transparent)]
+    Failed(#[from] PolicyError),
+}
+
+/// A decision that was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// The policy works, and found no host for this agent.
+    #[error("policy {policy} found no host: {reason}")]
+    Refused {
+        /// The policy's name.
+        policy: String,
+        /// Why not, in the policy's words.
+        reason: String,
+    },
+    /// The policy failed. The next decision is made by a fresh instance of it.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// What a policy was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Call {
+    /// It was being instantiated.
+    Start,
+    /// It was reading its settings.
+    Configure,
+    /// It was learning what changed in the fleet.
+    Observe,
+    /// It was deciding.
+    Place,
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Configure => "configure",
+            Self::Observe => "observe",
+            Self::Place => "place",
+        })
+    }
+}
+
+/// A policy that misbehaved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// It trapped: a panic, an out-of-bounds access, a stack overflow.
+    #[error("policy {policy} trapped in {call}: {message}")]
+    Trapped {
+        /// The policy's name.
+        policy: String,
+        /// What it was doing.
+        call: Call,
+        /// The runtime's words.
+        message: String,
+    },
+    /// It used more CPU time than a call may.
+    #[error("policy {policy} took more than {} ms of CPU time in {call}", budget.as_millis())]
+    OverTime {
+        /// The policy's name.
+        policy: String,
+        /// What it was doing.
+        call: Call,
+        /// What a call may use.
+        budget: Duration,
+    },
+    /// It asked for more memory than it may have, and failed for want of it.
+    #[error("policy {policy} ran out of memory in {call}: it may have {limit} bytes")]
+    OverMemory {
+        /// The policy's name.
+        policy: String,
+        /// What it was doing.
+        call: Call,
+        /// What it may have, bytes.
+        limit: usize,
+    },
+    /// It asked for larger tables than it may have, and failed for want of them.
+    #[error("policy {policy} ran out of table space in {call}: it may have {limit} elements")]
+    OverTables {
+        /// The policy's name.
+        policy: String,
+        /// What it was doing.
+        call: Call,
+        /// What it may have, elements.
+        limit: usize,
+    },
+    /// It chose a host that the fleet does not have.
+    #[error("policy {policy} chose the host {host:?}, which is not in the fleet")]
+    UnknownHost {
+        /// The policy's name.
+        policy: String,
+        /// The name it gave, cut to the length of an id.
+        host: String,
+    },
+    /// It chose a host that the request had excluded.
+    #[error("policy {policy} chose the host {host}, which the request excludes")]
+    ExcludedHost {
+        /// The policy's name.
+        policy: String,
+        /// The host.
+        host: HostId,
+    },
+}

@@ -1,0 +1,191 @@
+//! One live instance of a policy: its store, its bounds, and its calls.
+//!
+//! An instance that has failed once is thrown away: nobody knows what state a
+//! trap left it in. The service makes the next one.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+
+use super::{
+    error::{Call, ConfigureError, PolicyError},
+    limits::PolicyLimits,
+    policy::Policy,
+    runtime::Runtime,
+    types::PlacementRequest,
+    wit::{Answer, Change, Inputs, Placement},
+};
+
+pub(super) struct Instance {
+    store: Store<Bounds>,
+    exports: Placement,
+    runtime: &'static Runtime,
+    policy: Policy,
+}
+
+impl Instance {
+    /// Instantiates `policy` and configures it.
+    pub(super) fn start(
+        policy: &Policy,
+        settings: &str,
+        limits: &PolicyLimits,
+    ) -> Result<(Self, Inputs), ConfigureError> {
+        let runtime = policy.runtime();
+        let mut store = Store::new(&runtime.engine, Bounds::new(limits));
+        store.limiter(|bounds| bounds);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().over_budget() {
+                true => UpdateDeadline::Interrupt,
+                false => UpdateDeadline::Continue(1),
+            })
+        });
+        store.set_epoch_deadline(1);
+        let exports = runtime
+            .run(|| policy.ready().instantiate(&mut store))
+            .map_err(|error| store.data().blame(policy, Call::Start, &error))?;
+        let mut instance = Self { store, exports, runtime, policy: policy.clone() };
+        let inputs = instance
+            .call(Call::Configure, |exports, store| exports.configure(store, settings))?
+            .map_err(|message| ConfigureError::Settings {
+                policy: policy.identity().name.clone(),
+                message: readable(message),
+            })?;
+        Ok((instance, inputs))
+    }
+
+    /// Tells it what changed.
+    pub(super) fn observe(&mut self, changes: &[Change<'_>]) -> Result<(), PolicyError> {
+        self.call(Call::Observe, |exports, store| exports.observe(store, changes))
+    }
+
+    /// Asks it for a host. Only the request crosses the boundary.
+    pub(super) fn place(&mut self, request: &PlacementRequest) -> Result<Answer, PolicyError> {
+        self.call(Call::Place, |exports, store| exports.place(store, request))
+    }
+
+    fn call<T>(
+        &mut self,
+        call: Call,
+        run: impl FnOnce(&Placement, &mut Store<Bounds>) -> wasmtime::Result<T>,
+    ) -> Result<T, PolicyError> {
+        self.store.data_mut().begin();
+        self.store.set_epoch_deadline(1);
+        self.runtime
+            .run(|| run(&self.exports, &mut self.store))
+            .map_err(|error| self.store.data().blame(&self.policy, call, &error))
+    }
+}
+
+/// Longest text that is taken from a policy, bytes.
+pub const MAX_REASON_BYTES: usize = 4096;
+
+/// What a policy said, fit for logs and terminals: cut, and without control characters.
+pub(super) fn readable(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
+    match text.contains(char::is_control) {
+        true => text.replace(char::is_control, " "),
+        false => text,
+    }
+}
+
+/// What an instance may use, and what it ran into.
+pub(super) struct Bounds {
+    limits: PolicyLimits,
+    /// Linear memory so far, bytes, over all memories of the component.
+    memory: usize,
+    /// Table elements so far, over all tables of the component.
+    table: usize,
+    /// CPU time of this thread at the first tick of this call. Reading it is a
+    /// system call, which a decision of a few microseconds never makes.
+    first_tick: Option<Duration>,
+    hit: Option<Hit>,
+}
+
+#[derive(Clone, Copy)]
+enum Hit {
+    Memory,
+    Table,
+    Time,
+}
+
+impl Bounds {
+    fn new(limits: &PolicyLimits) -> Self {
+        Self { limits: limits.clone(), memory: 0, table: 0, first_tick: None, hit: None }
+    }
+
+    fn begin(&mut self) {
+        self.first_tick = None;
+        self.hit = None;
+    }
+
+    /// CPU time is what counts, not time on the wall: a machine that is too busy
+    /// to run a policy is no fault of the policy.
+    fn over_budget(&mut self) -> bool {
+        let now = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        let first = *self.first_tick.get_or_insert(now);
+        let over = now.saturating_sub(first) >= self.limits.cpu_budget;
+        if over {
+            self.hit = Some(Hit::Time);
+        }
+        over
+    }
+
+    fn blame(&self, policy: &Policy, call: Call, error: &wasmtime::Error) -> PolicyError {
+        let policy = policy.identity().name.clone();
+        match self.hit {
+            Some(Hit::Time) => PolicyError::OverTime { policy, call, budget: self.limits.cpu_budget },
+            Some(Hit::Memory) => PolicyError::OverMemory { policy, call, limit: self.limits.memory_bytes },
+            Some(Hit::Table) => PolicyError::OverTables { policy, call, limit: self.limits.table_elements },
+            None => PolicyError::Trapped { policy, call, message: readable(format!("{error:#}")) },
+        }
+    }
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(&mut self, current: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory.saturating_add(wanted.saturating_sub(current));
+        let granted = total <= self.limits.memory_bytes;
+        match granted {
+            true => self.memory = total,
+            false => self.hit = Some(Hit::Memory),
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, current: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.table.saturating_add(wanted.saturating_sub(current));
+        let granted = total <= self.limits.table_elements;
+        match granted {
+            true => self.table = total,
+            false => self.hit = Some(Hit::Table),
+        }
+        Ok(granted)
+    }
+
+    fn instances(&self) -> usize {
+        PolicyLimits::INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        PolicyLimits::TABLES
+    }
+
+    fn memories(&self) -> usize {
+        PolicyLimits::MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_policy_is_cut_at_a_character_and_has_no_control_characters() {
+        assert_eq!(readable("a\u{1b}[2J\nb".to_owned()), "a [2J b");
+        let long = readable("é".repeat(5000));
+        assert_eq!(long.len(), MAX_REASON_BYTES);
+        let odd = readable(format!("x{}", "é".repeat(5000)));
+        assert_eq!(odd.len(), MAX_REASON_BYTES - 1);
+    }
+}

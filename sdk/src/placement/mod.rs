@@ -1,0 +1,55 @@
+//! Which host gets an agent? A policy says so: a WebAssembly component that this
+//! module loads, keeps informed of the fleet, and asks.
+//!
+//! Begin with [`Policy::load`] and [`PlacementService::new`]:
+//!
+//! ```
+//! use guildhall::ids::{AgentId, AgentKey, GuildId, HostId};
+//! use guildhall::placement::{
+//!     BuiltIn, Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::load(&BuiltIn::LeastLoaded.into(), &CompiledCache::default())?;
+//! let service = PlacementService::new(policy, &serde_json::json!({}), Default::default())?;
+//!
+//! let mut busy = Candidate::new(HostId::new("host-a")?, 10);
+//! busy.running = 9;
+//! let idle = Candidate::new(HostId::new("host-b")?, 10);
+//! service.observe([FleetChange::Upsert(busy), FleetChange::Upsert(idle)]);
+//!
+//! let agent = AgentKey::new(GuildId::new("guild")?, AgentId::new("writer")?);
+//! let decision = service.place(&PlacementRequest::new(agent))?;
+//! assert_eq!(decision.host.as_str(), "host-b");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A policy can do no harm: it imports nothing, its memory, tables and time are
+//! bounded by [`PolicyLimits`], and when it fails, that decision has an error and
+//! the next is made by a fresh instance. It is compiled once for each version,
+//! kept in a [`CompiledCache`], and holds the fleet itself, so that a decision
+//! passes only the request.
+//!
+//! This module never starts an agent and never asks a host or the registry: it
+//! knows what it was told. `docs/policies.md` says how to write a policy.
+
+mod cache;
+mod digest;
+mod error;
+mod instance;
+mod limits;
+mod policy;
+mod runtime;
+mod service;
+mod types;
+mod wit;
+
+pub use cache::CompiledCache;
+pub use digest::{InvalidDigest, Sha256Digest};
+pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError};
+pub use instance::MAX_REASON_BYTES;
+pub use limits::PolicyLimits;
+pub use policy::{BuiltIn, Compiled, MAX_POLICY_BYTES, Policy, PolicySource};
+pub use service::PlacementService;
+pub use types::{Candidate, Decision, FleetChange, Load, PlacementRequest, PolicyIdentity};

@@ -1,0 +1,118 @@
+//! The WebAssembly engine of this process, and the clock that interrupts policies.
+//!
+//! One engine serves all services: compiled policies belong to it. A policy runs
+//! on its caller's thread, so someone else has to stop one that never returns:
+//! the ticker, a thread that advances the engine's epoch every [`TICK`] while
+//! policies run, and sleeps when none has for a while.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use wasmtime::{Config, Engine};
+
+use super::error::LoadError;
+
+/// How often a running policy is asked how long it has been at it.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Ticks without a running policy after which the ticker sleeps. Waking it costs
+/// a decision a few microseconds, so it does not sleep between busy decisions.
+const TICKS_AWAKE: u32 = 100;
+
+/// Stack a policy may use, bytes, out of the 2 MiB that a Rust thread has by default.
+const STACK_BYTES: usize = 256 << 10;
+
+pub(super) struct Runtime {
+    pub(super) engine: Engine,
+    ticker: Thread,
+}
+
+static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+
+/// The runtime of this process, made at the first call.
+pub(super) fn runtime() -> Result<&'static Runtime, LoadError> {
+    RUNTIME.get_or_init(start).as_ref().map_err(|message| LoadError::NoRuntime { message: message.clone() })
+}
+
+fn start() -> Result<Runtime, String> {
+    let engine = Engine::new(&config()).map_err(|error| format!("{error:#}"))?;
+    let ticking = engine.clone();
+    // Never joined: it holds nothing that outlives the process or needs an end.
+    let thread = thread::Builder::new()
+        .name("policy-ticker".to_owned())
+        .stack_size(64 << 10)
+        .spawn(move || tick(&ticking))
+        .map_err(|error| format!("cannot start the thread that interrupts policies: {error}"))?;
+    Ok(Runtime { engine, ticker: thread.thread().clone() })
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        // The same policy gives the same answer on every machine.
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        // Nothing here runs two calls of one instance at once.
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        // A trap's backtrace means nothing to an operator, and costs to collect.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false);
+    config
+}
+
+fn tick(engine: &Engine) {
+    let mut idle = 0;
+    loop {
+        thread::sleep(TICK);
+        engine.increment_epoch();
+        idle = if RUNNING.load(SeqCst) == 0 { idle + 1 } else { 0 };
+        if idle > TICKS_AWAKE {
+            ASLEEP.store(true, SeqCst);
+            // `run` counts itself before it looks at ASLEEP, and this looks at the
+            // count after setting it: one of the two sees the other.
+            while ASLEEP.load(SeqCst) && RUNNING.load(SeqCst) == 0 {
+                thread::park();
+            }
+            ASLEEP.store(false, SeqCst);
+            idle = 0;
+        }
+    }
+}
+
+impl Runtime {
+    /// Runs `call` with the ticker awake.
+    pub(super) fn run<T>(&self, call: impl FnOnce() -> T) -> T {
+        let _running = Running::new(&self.ticker);
+        call()
+    }
+}
+
+/// Counts a running policy for as long as it lives, also when the call panics.
+struct Running;
+
+impl Running {
+    fn new(ticker: &Thread) -> Self {
+        RUNNING.fetch_add(1, SeqCst);
+        if ASLEEP.load(SeqCst) && ASLEEP.swap(false, SeqCst) {
+            ticker.unpark();
+        }
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, SeqCst);
+    }
+}

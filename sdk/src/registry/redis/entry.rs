@@ -1,0 +1,83 @@
+//! What is written for a host and for an agent: a short head that scripts compare,
+//! then JSON. See [`schema`](super::schema) for the two forms.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    agent::AgentInfo,
+    host::{HostInfo, LeaseId},
+    ids::{AgentKey, Epoch, HostId},
+    registry::{Claimed, RegistryError},
+};
+
+/// A host's entry: `LEASE REPORTED JSON`.
+#[derive(Debug)]
+pub(super) struct HostEntry {
+    pub(super) lease: LeaseId,
+    /// Milliseconds since 1970 by Redis' clock.
+    pub(super) reported: u64,
+    pub(super) info: HostInfo,
+}
+
+/// The JSON of an entry.
+pub(super) fn to_json(record: &impl Serialize) -> Result<String, RegistryError> {
+    serde_json::to_string(record)
+        .map_err(|error| corrupt("a record to be written", format!("it has no JSON form: {error}")))
+}
+
+/// Reads the entry of `host` as found at `place`.
+pub(super) fn host(place: &str, host: &HostId, entry: &str) -> Result<HostEntry, RegistryError> {
+    let place = format!("{place}[{host}]");
+    let found = any_host(&place, entry)?;
+    if found.info.id != *host {
+        return Err(corrupt(place, format!("it is about host {}", found.info.id)));
+    }
+    Ok(found)
+}
+
+/// Reads the entry of a host that only the entry itself names.
+pub(super) fn any_host(place: &str, entry: &str) -> Result<HostEntry, RegistryError> {
+    let mut parts = entry.splitn(3, ' ');
+    let (Some(lease), Some(reported), Some(json)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(corrupt(place, "it is not LEASE REPORTED JSON"));
+    };
+    let reported = reported.parse().map_err(|error| corrupt(place, format!("when it was reported: {error}")))?;
+    Ok(HostEntry { lease: LeaseId::from(lease.to_owned()), reported, info: from_json(place, json)? })
+}
+
+/// The lease in a host's entry, when it can be told from the rest.
+pub(super) fn lease(entry: &str) -> LeaseId {
+    LeaseId::from(entry.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// Reads the entry of agent `key` as found at `place`.
+pub(super) fn agent(place: &str, key: &AgentKey, entry: &str) -> Result<Claimed, RegistryError> {
+    let place = format!("{place}[{}]", key.agent);
+    let found = any_agent(&place, entry)?;
+    if found.agent.key != *key {
+        return Err(corrupt(place, format!("it is about agent {}", found.agent.key)));
+    }
+    Ok(found)
+}
+
+/// Reads the entry of an agent that only the entry itself names.
+pub(super) fn any_agent(place: &str, entry: &str) -> Result<Claimed, RegistryError> {
+    let mut parts = entry.splitn(5, ' ');
+    let mut part = || parts.next();
+    let (Some(epoch), Some(lease), Some(_live), Some(_call), Some(json)) =
+        (part(), part(), part(), part(), part())
+    else {
+        return Err(corrupt(place, "it is not EPOCH LEASE LIVE CALL JSON"));
+    };
+    let epoch = epoch.parse().map(Epoch).map_err(|error| corrupt(place, format!("its epoch: {error}")))?;
+    let agent = AgentInfo { epoch, ..from_json(place, json)? };
+    Ok(Claimed { agent, lease: LeaseId::from(lease.to_owned()) })
+}
+
+fn from_json<T: DeserializeOwned>(place: &str, json: &str) -> Result<T, RegistryError> {
+    serde_json::from_str(json).map_err(|error| corrupt(place, error.to_string()))
+}
+
+pub(super) fn corrupt(place: impl Into<String>, reason: impl Into<String>) -> RegistryError {
+    RegistryError::Corrupt { place: place.into(), reason: reason.into() }
+}

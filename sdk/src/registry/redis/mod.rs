@@ -1,0 +1,333 @@
+//! The registry of a fleet, in Redis 5 or later.
+//!
+//! Each change is one Lua script within one hash slot, so it happens whole or not at
+//! all, and a Redis Cluster can carry it. [`schema`] says what is where.
+//!
+//! Hosts and guilds are in different slots, so no script can see both a claim and the
+//! lease it is under. A claim against a live record therefore takes two steps: ask
+//! whether the holder's lease is over, then claim on condition that record and lease
+//! are still those that were asked about. Nothing can slip between them: a lease that
+//! is over never comes back into force, its host must register under a fresh one and
+//! [`reassert`](Registry::reassert) each claim, and that changes the record's lease.
+//! So of a takeover and a reassertion, exactly one succeeds.
+//!
+//! A call whose connection broke is repeated once. All of them give the same outcome
+//! twice: a claim is told apart by an id of its own, the rest say what is to be, not
+//! what is to change. (A ticket may be skipped.)
+//!
+//! Every time is Redis' own `TIME`; no host's clock is ever compared. That clock must
+//! not jump forward: every lease would end early. Read on in [`link`] for the
+//! connection and in [`watch`] for the streams.
+
+mod address;
+mod entry;
+mod link;
+mod options;
+mod schema;
+mod scripts;
+mod watch;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use redis::{FromRedisValue, ScriptInvocation};
+
+pub use self::options::RedisOptions;
+use self::{
+    address::Address,
+    link::{Link, Question},
+    schema::{GuildKeys, HostKeys, Schema},
+};
+use super::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, Registry, RegistryError};
+use crate::{
+    agent::{AgentEvent, AgentInfo},
+    host::{HostEvent, HostInfo, LeaseId, LiveHost},
+    ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+};
+
+/// How often a claim asks again because another took the agent from a dead host in
+/// between, before it says that the agent is held.
+const TAKEOVER_ATTEMPTS: usize = 8;
+
+/// A registry in Redis. Clones share one connection.
+#[derive(Clone)]
+pub struct RedisRegistry {
+    link: Arc<Link>,
+    schema: Schema,
+    hosts: HostKeys,
+    options: RedisOptions,
+}
+
+impl RedisRegistry {
+    /// Connects to the Redis at `url`: `redis://[[user]:password@]host[:port][/database]`
+    /// or `unix:///path[?db=…&user=…&pass=…]`. Tries again for as long as the options
+    /// say when it is not there. Once connected, it recovers by itself when Redis goes
+    /// away and comes back; calls in the meantime fail.
+    ///
+    /// # Errors
+    /// [`RegistryError::Address`] and [`RegistryError::Options`] for what cannot be
+    /// used, [`RegistryError::Unavailable`] when Redis refuses the password or cannot be
+    /// reached in time.
+    pub async fn connect(url: &str, options: RedisOptions) -> Result<Self, RegistryError> {
+        options.check()?;
+        let address = Address::parse(url, &options)?;
+        let link = Arc::new(Link::open(address, &options).await?);
+        let schema = Schema::new(&options.prefix);
+        let hosts = schema.hosts();
+        Ok(Self { link, schema, hosts, options })
+    }
+
+    /// The connection that calls use, for benchmarks to compare with.
+    #[doc(hidden)]
+    pub fn connection(&self) -> redis::aio::ConnectionManager {
+        self.link.connection()
+    }
+
+    async fn ask_hosts<T: FromRedisValue>(&self, script: &mut ScriptInvocation<'_>) -> Result<T, RegistryError> {
+        script.key(&self.hosts.leases).key(&self.hosts.records);
+        self.link.ask(&self.hosts.records, Question::Script(script)).await
+    }
+
+    async fn in_force(&self, host: &HostId, lease: &LeaseId) -> Result<bool, RegistryError> {
+        self.ask_hosts(scripts::IN_FORCE.prepare_invoke().arg(host.as_str()).arg(lease.as_str())).await
+    }
+
+    /// Runs a script that a stale epoch fences off.
+    async fn ask_fenced(
+        &self,
+        key: &AgentKey,
+        epoch: Epoch,
+        place: &str,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<(), RegistryError> {
+        let (outcome, current): (String, String) = self.link.ask(place, Question::Script(script)).await?;
+        if outcome == "done" {
+            return Ok(());
+        }
+        Err(RegistryError::Fenced { key: key.clone(), epoch, current: current.parse().ok().map(Epoch) })
+    }
+}
+
+impl fmt::Debug for RedisRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisRegistry")
+            .field("address", &self.link.address())
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+/// A claim that may have to be asked for several times.
+struct Claim<'a> {
+    agent: &'a AgentInfo,
+    lease: &'a LeaseId,
+    replaces: Option<Epoch>,
+    keys: GuildKeys,
+    json: String,
+    /// Tells this call from every other, so that Redis knows it when it is repeated.
+    call: String,
+}
+
+/// What a claim is answered.
+enum ClaimAnswer {
+    Claimed(Epoch),
+    Held(Claimed),
+}
+
+impl RedisRegistry {
+    /// Claims, given that the `over` claim is known to be under a lease that is over.
+    async fn ask_claim(&self, claim: &Claim<'_>, over: Option<&Claimed>) -> Result<ClaimAnswer, RegistryError> {
+        let Claim { agent, lease, replaces, keys, json, call } = claim;
+        let over = over.map(|over| format!("{} {}", over.agent.epoch, over.lease.as_str()));
+        let mut script = scripts::CLAIM.prepare_invoke();
+        script
+            .key(&keys.agents)
+            .key(&keys.epoch)
+            .arg(agent.key.agent.as_str())
+            .arg(lease.as_str())
+            .arg(live(agent))
+            .arg(call)
+            .arg(json)
+            .arg(&keys.changes)
+            .arg(replaces.map(|epoch| epoch.to_string()).unwrap_or_default())
+            .arg(over.unwrap_or_default());
+        let (outcome, said): (String, String) =
+            self.link.ask(&keys.agents, Question::Script(&script)).await?;
+        match (outcome.as_str(), replaces) {
+            ("claimed", _) => said
+                .parse()
+                .map(|epoch| ClaimAnswer::Claimed(Epoch(epoch)))
+                .map_err(|_| entry::corrupt(&keys.epoch, format!("{said:?} is not an epoch"))),
+            ("missing", Some(epoch)) => {
+                Err(RegistryError::Fenced { key: agent.key.clone(), epoch: *epoch, current: None })
+            }
+            _ => entry::agent(&keys.agents, &agent.key, &said).map(ClaimAnswer::Held),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for RedisRegistry {
+    async fn register(
+        &self,
+        host: &HostInfo,
+        lease: &LeaseId,
+        length: Duration,
+    ) -> Result<Registration, RegistryError> {
+        let (outcome, left): (String, u64) = self
+            .ask_hosts(
+                scripts::REGISTER
+                    .prepare_invoke()
+                    .arg(host.id.as_str())
+                    .arg(lease.as_str())
+                    .arg(whole_ms(length))
+                    .arg(entry::to_json(host)?)
+                    .arg(&self.hosts.changes),
+            )
+            .await?;
+        match outcome.as_str() {
+            "registered" => Ok(Registration::Registered),
+            "in use" => Ok(Registration::InUse { remaining: Duration::from_millis(left) }),
+            _ => Err(RegistryError::LeaseEnded { host: host.id.clone() }),
+        }
+    }
+
+    async fn renew(
+        &self,
+        host: &HostId,
+        lease: &LeaseId,
+        length: Duration,
+        report: Option<&HostInfo>,
+    ) -> Result<(), RegistryError> {
+        let mut script = scripts::RENEW.prepare_invoke();
+        script.arg(host.as_str()).arg(lease.as_str()).arg(whole_ms(length));
+        if let Some(report) = report {
+            script.arg(entry::to_json(report)?).arg(&self.hosts.changes).arg(whole_ms(FORGET_ENDED_AFTER));
+        }
+        match self.ask_hosts(&mut script).await? {
+            true => Ok(()),
+            false => Err(RegistryError::LeaseEnded { host: host.clone() }),
+        }
+    }
+
+    async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError> {
+        self.ask_hosts(
+            scripts::LEAVE.prepare_invoke().arg(host.as_str()).arg(lease.as_str()).arg(&self.hosts.changes),
+        )
+        .await
+    }
+
+    async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
+        let (now, _, found): (u64, i64, Vec<(String, String)>) =
+            self.ask_hosts(&mut scripts::HOSTS.prepare_invoke()).await?;
+        let mut hosts = found
+            .iter()
+            .map(|(host, record)| watch::live_host(&self.hosts.records, now, host, record))
+            .collect::<Result<Vec<_>, _>>()?;
+        hosts.sort_by(|a, b| a.info.id.cmp(&b.info.id));
+        Ok(hosts)
+    }
+
+    fn watch_hosts(&self) -> BoxStream<'static, HostEvent> {
+        watch::hosts(self.link.clone(), self.hosts.clone(), self.options.check_leases_every)
+    }
+
+    async fn claim(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        replaces: Option<Epoch>,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        let keys = self.schema.guild(&agent.key.guild);
+        let call = format!("{:016x}", rand::random::<u64>());
+        let claim = Claim { agent, lease, replaces, keys, json: entry::to_json(agent)?, call };
+        let attempts = async {
+            let mut over = None;
+            for _ in 1..TAKEOVER_ATTEMPTS {
+                match self.ask_claim(&claim, over.as_ref()).await? {
+                    ClaimAnswer::Held(held)
+                        if replaces.is_none() && !self.in_force(&held.agent.host, &held.lease).await? =>
+                    {
+                        over = Some(held);
+                    }
+                    answer => return Ok(answer),
+                }
+            }
+            self.ask_claim(&claim, over.as_ref()).await
+        };
+        Ok(match self.link.bounded(attempts).await? {
+            ClaimAnswer::Claimed(epoch) => ClaimOutcome::Claimed(epoch),
+            ClaimAnswer::Held(held) => ClaimOutcome::Held(Box::new(held.agent)),
+        })
+    }
+
+    async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError> {
+        let keys = self.schema.guild(&key.guild);
+        let mut script = scripts::REASSERT.key(&keys.agents);
+        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str());
+        self.ask_fenced(key, epoch, &keys.agents, &script).await
+    }
+
+    async fn update(&self, agent: &AgentInfo) -> Result<(), RegistryError> {
+        let keys = self.schema.guild(&agent.key.guild);
+        let mut script = scripts::UPDATE.key(&keys.agents);
+        script
+            .arg(agent.key.agent.as_str())
+            .arg(agent.epoch.0)
+            .arg(live(agent))
+            .arg(entry::to_json(agent)?)
+            .arg(&keys.changes);
+        self.ask_fenced(&agent.key, agent.epoch, &keys.agents, &script).await
+    }
+
+    async fn release(&self, key: &AgentKey, epoch: Epoch) -> Result<(), RegistryError> {
+        let keys = self.schema.guild(&key.guild);
+        let mut script = scripts::RELEASE.key(&keys.agents);
+        script.arg(key.agent.as_str()).arg(epoch.0).arg(&keys.changes);
+        self.ask_fenced(key, epoch, &keys.agents, &script).await
+    }
+
+    async fn agent(&self, key: &AgentKey) -> Result<Option<Claimed>, RegistryError> {
+        let keys = self.schema.guild(&key.guild);
+        let command = redis::cmd("HGET").arg(&keys.agents).arg(key.agent.as_str()).take();
+        let found: Option<String> = self.link.ask(&keys.agents, Question::Command(&command)).await?;
+        found.map(|entry| entry::agent(&keys.agents, key, &entry)).transpose()
+    }
+
+    async fn agents_in_guild(&self, guild: &GuildId) -> Result<Vec<Claimed>, RegistryError> {
+        let keys = self.schema.guild(guild);
+        let command = redis::cmd("HGETALL").arg(&keys.agents).take();
+        let found: Vec<(String, String)> = self.link.ask(&keys.agents, Question::Command(&command)).await?;
+        let mut agents = found
+            .iter()
+            .map(|(id, entry)| {
+                let id = AgentId::new(id).map_err(|error| entry::corrupt(&keys.agents, error.to_string()))?;
+                entry::agent(&keys.agents, &AgentKey::new(guild.clone(), id), entry)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        agents.sort_by(|a, b| a.agent.key.cmp(&b.agent.key));
+        Ok(agents)
+    }
+
+    fn watch_guild(&self, guild: &GuildId) -> BoxStream<'static, AgentEvent> {
+        watch::guild(self.link.clone(), guild.clone(), self.schema.guild(guild))
+    }
+
+    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError> {
+        let key = self.schema.ticket(counter);
+        let command = redis::cmd("INCR").arg(&key).take();
+        let drawn: u64 = self.link.ask(&key, Question::Command(&command)).await?;
+        Ok(drawn.saturating_sub(1))
+    }
+}
+
+fn live(agent: &AgentInfo) -> u8 {
+    agent.state.is_live().into()
+}
+
+/// Milliseconds, rounded up: a lease never ends early for others.
+fn whole_ms(length: Duration) -> u64 {
+    let length = length.min(LONGEST_LEASE);
+    u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

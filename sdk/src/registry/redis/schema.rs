@@ -1,0 +1,97 @@
+//! What is where in Redis.
+//!
+//! Every name begins with a prefix, `guildhall` unless it is set. Braces mark the
+//! part that decides on the slot in a Redis Cluster: all hosts are in one slot, and
+//! each guild is in one of its own. No script touches two slots.
+//!
+//! | key | type | holds |
+//! | --- | --- | --- |
+//! | `guildhall:{hosts}:leases` | sorted set | host id → when its lease ends, milliseconds since 1970 by Redis' clock |
+//! | `guildhall:{hosts}:records` | hash | host id → `LEASE REPORTED JSON` |
+//! | `guildhall:{g:GUILD}:agents` | hash | agent id → `EPOCH LEASE LIVE CALL JSON` |
+//! | `guildhall:{g:GUILD}:epoch` | number | the epoch given out last in this guild |
+//! | `guildhall:ticket:COUNTER` | number | how many tickets were drawn |
+//!
+//! | channel | tells |
+//! | --- | --- |
+//! | `guildhall:{hosts}:changes` | `+` and the record of a host that registered or reported; `-` and the id of one that left |
+//! | `guildhall:{g:GUILD}:changes` | `+` and the entry of an agent that was claimed or updated; `-EPOCH ID` of one that was released |
+//! | `guildhall:{…}:mark:ID` | see [`watch`](super::watch): a watcher's own, told when it was answered |
+//!
+//! LEASE is a [`LeaseId`](crate::host::LeaseId), REPORTED is when the JSON was written
+//! by Redis' clock in milliseconds, LIVE is `1` while the agent's state holds its
+//! identity, CALL tells one claim call from another, so that a repeated one is known.
+//! The JSON is [`HostInfo`](crate::host::HostInfo) or
+//! [`AgentInfo`](crate::agent::AgentInfo); the EPOCH before it counts, not the one
+//! within. What scripts compare stands before the JSON, so that none has to parse it.
+//!
+//! Nothing expires by itself. A host whose lease ended an hour ago is forgotten, a few
+//! at a time, when another one reports. An agent's entry goes when it is released. The
+//! epoch of a guild stays for ever: a store that an agent fences with its epoch may
+//! remember it as long.
+//!
+//! Memory, measured with `MEMORY USAGE` on Redis 7.0 (see `tests/registry/figures.rs`):
+//! MEASURED bytes for an agent whose JSON has MEASURED.
+
+use crate::ids::GuildId;
+
+/// The names of keys and channels under one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Schema {
+    prefix: String,
+}
+
+/// The names of one slot's keys and channels.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    tag: String,
+}
+
+impl Schema {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    pub(super) fn hosts(&self) -> HostKeys {
+        let slot = Slot { tag: format!("{}:{{hosts}}", self.prefix) };
+        HostKeys { leases: slot.name("leases"), records: slot.name("records"), changes: slot.name("changes"), slot }
+    }
+
+    pub(super) fn guild(&self, guild: &GuildId) -> GuildKeys {
+        let slot = Slot { tag: format!("{}:{{g:{guild}}}", self.prefix) };
+        GuildKeys { agents: slot.name("agents"), epoch: slot.name("epoch"), changes: slot.name("changes"), slot }
+    }
+
+    pub(super) fn ticket(&self, counter: &str) -> String {
+        format!("{}:ticket:{counter}", self.prefix)
+    }
+}
+
+impl Slot {
+    fn name(&self, what: &str) -> String {
+        format!("{}:{what}", self.tag)
+    }
+
+    /// A channel of one watcher's own.
+    pub(super) fn fresh_mark(&self) -> String {
+        self.name(&format!("mark:{}", uuid::Uuid::new_v4().simple()))
+    }
+}
+
+/// Where hosts are.
+#[derive(Clone, Debug)]
+pub(super) struct HostKeys {
+    pub(super) leases: String,
+    pub(super) records: String,
+    pub(super) changes: String,
+    pub(super) slot: Slot,
+}
+
+/// Where the agents of one guild are.
+#[derive(Clone, Debug)]
+pub(super) struct GuildKeys {
+    pub(super) agents: String,
+    pub(super) epoch: String,
+    pub(super) changes: String,
+    pub(super) slot: Slot,
+}

@@ -1,0 +1,201 @@
+//! Who may run an agent, and under which epoch.
+
+use guildhall::{
+    agent::{AgentInfo, AgentState, LastExit},
+    ids::{AgentKey, Epoch},
+    registry::{ClaimOutcome, Claimed, Registry, RegistryError},
+};
+
+use crate::{
+    backends::{Pair, both},
+    fixtures::{SHORT, agent, claim, eventually, guild_id, held, host, host_id, key, lease, register},
+};
+
+both!(
+    a_free_identity_is_claimed_and_read_back,
+    a_held_identity_is_refused_and_its_holder_named,
+    an_ended_record_and_a_released_identity_are_free,
+    epochs_of_an_agent_grow_for_ever,
+    a_restart_replaces_the_current_incarnation_only,
+    a_claim_ends_with_its_lease,
+    a_claim_ends_with_its_very_lease_even_if_the_host_is_back,
+    a_claim_under_an_ended_lease_protects_nothing,
+    a_claim_is_reasserted_under_a_new_lease,
+    writes_of_a_stale_incarnation_are_refused,
+    the_same_agent_id_in_two_guilds_is_two_agents,
+    a_guild_is_listed_sorted,
+);
+
+#[track_caller]
+fn assert_fenced<T: std::fmt::Debug>(outcome: Result<T, RegistryError>, wrote: Epoch, now: Option<Epoch>) {
+    match outcome {
+        Err(RegistryError::Fenced { epoch, current, .. }) => assert_eq!((epoch, current), (wrote, now)),
+        other => panic!("it should be fenced, but {other:?}"),
+    }
+}
+
+async fn read(registry: &dyn Registry, key: &AgentKey) -> Claimed {
+    registry.agent(key).await.unwrap().unwrap_or_else(|| panic!("{key} should be recorded"))
+}
+
+async fn a_free_identity_is_claimed_and_read_back([a, b]: Pair) {
+    let key = key("g", "a");
+    assert_eq!(b.agent(&key).await.unwrap(), None);
+    register(&*a, "h1", &lease("l1")).await;
+    let wanted = AgentInfo { epoch: Epoch(99), ..agent(&key, "h1") };
+    assert_eq!(a.claim(&wanted, &lease("l1"), None).await.unwrap(), ClaimOutcome::Claimed(Epoch(1)));
+    let stored = AgentInfo { epoch: Epoch(1), ..wanted };
+    assert_eq!(read(&*b, &key).await, Claimed { agent: stored, lease: lease("l1") });
+}
+
+async fn a_held_identity_is_refused_and_its_holder_named([a, b]: Pair) {
+    let key = key("g", "a");
+    register(&*a, "h1", &lease("l1")).await;
+    register(&*b, "h2", &lease("l2")).await;
+    let epoch = claim(&*a, &key, "h1", &lease("l1")).await;
+    let holder = held(b.claim(&agent(&key, "h2"), &lease("l2"), None).await.unwrap());
+    assert_eq!((holder.host, holder.epoch), (host_id("h1"), epoch));
+    let holder = held(a.claim(&agent(&key, "h1"), &lease("l1"), None).await.unwrap());
+    assert_eq!(holder.request_id, agent(&key, "h1").request_id, "a retry can tell its own claim");
+    assert_eq!(read(&*b, &key).await.lease, lease("l1"));
+}
+
+async fn an_ended_record_and_a_released_identity_are_free([a, b]: Pair) {
+    let key = key("g", "a");
+    register(&*a, "h1", &lease("l1")).await;
+    let first = claim(&*a, &key, "h1", &lease("l1")).await;
+    for state in [AgentState::Running, AgentState::Restarting, AgentState::Stopping] {
+        a.update(&AgentInfo { state, epoch: first, ..agent(&key, "h1") }).await.unwrap();
+        held(b.claim(&agent(&key, "h1"), &lease("l1"), None).await.unwrap());
+    }
+    a.update(&AgentInfo { state: AgentState::Failed, epoch: first, ..agent(&key, "h1") }).await.unwrap();
+    let second = claim(&*b, &key, "h1", &lease("l1")).await;
+    b.release(&key, second).await.unwrap();
+    assert_eq!(a.agent(&key).await.unwrap(), None);
+    b.release(&key, second).await.unwrap();
+    claim(&*a, &key, "h1", &lease("l1")).await;
+}
+
+async fn epochs_of_an_agent_grow_for_ever([a, b]: Pair) {
+    let (key, other) = (key("g", "a"), key("g", "b"));
+    register(&*a, "h1", &lease("l1")).await;
+    let mut last = Epoch(0);
+    for round in 0..20 {
+        let registry = [&a, &b][round % 2];
+        let epoch = claim(&**registry, &key, "h1", &lease("l1")).await;
+        assert!(epoch > last, "{epoch} follows {last}");
+        last = epoch;
+        let elsewhere = claim(&**registry, &other, "h1", &lease("l1")).await;
+        registry.release(&other, elsewhere).await.unwrap();
+        registry.release(&key, epoch).await.unwrap();
+    }
+}
+
+async fn a_restart_replaces_the_current_incarnation_only([a, b]: Pair) {
+    let key = key("g", "a");
+    let again = |epoch| {
+        let (a, key) = (a.clone(), key.clone());
+        async move { a.claim(&agent(&key, "h1"), &lease("l1"), Some(epoch)).await }
+    };
+    assert_fenced(again(Epoch(1)).await, Epoch(1), None);
+    register(&*a, "h1", &lease("l1")).await;
+    let first = claim(&*a, &key, "h1", &lease("l1")).await;
+    let ClaimOutcome::Claimed(second) = again(first).await.unwrap() else { panic!("its own restart") };
+    assert!(second > first);
+    assert_eq!(held(again(first).await.unwrap()).epoch, second);
+    assert_eq!(held(again(Epoch(7777)).await.unwrap()).epoch, second);
+    assert_eq!(read(&*b, &key).await.agent.epoch, second);
+    b.release(&key, second).await.unwrap();
+    assert_fenced(again(second).await, second, None);
+}
+
+async fn a_claim_ends_with_its_lease([a, b]: Pair) {
+    let key = key("g", "a");
+    a.register(&host("h1"), &lease("l1"), SHORT).await.unwrap();
+    register(&*b, "h2", &lease("l2")).await;
+    let first = claim(&*a, &key, "h1", &lease("l1")).await;
+    held(b.claim(&agent(&key, "h2"), &lease("l2"), None).await.unwrap());
+    eventually("the lease of h1 ends", || async { b.hosts().await.unwrap().len() == 1 }).await;
+    let second = claim(&*b, &key, "h2", &lease("l2")).await;
+    assert!(second > first);
+    assert_eq!(read(&*a, &key).await.lease, lease("l2"));
+    assert_fenced(a.update(&AgentInfo { epoch: first, ..agent(&key, "h1") }).await, first, Some(second));
+    assert_fenced(a.reassert(&key, first, &lease("l3")).await, first, Some(second));
+}
+
+async fn a_claim_ends_with_its_very_lease_even_if_the_host_is_back([a, b]: Pair) {
+    let key = key("g", "a");
+    register(&*a, "h1", &lease("l1")).await;
+    let first = claim(&*a, &key, "h1", &lease("l1")).await;
+    a.leave(&host_id("h1"), &lease("l1")).await.unwrap();
+    register(&*a, "h1", &lease("l2")).await;
+    register(&*b, "h2", &lease("l3")).await;
+    assert!(claim(&*b, &key, "h2", &lease("l3")).await > first);
+}
+
+async fn a_claim_under_an_ended_lease_protects_nothing([a, b]: Pair) {
+    let key = key("g", "a");
+    let first = claim(&*a, &key, "h1", &lease("never-registered")).await;
+    register(&*b, "h2", &lease("l2")).await;
+    assert!(claim(&*b, &key, "h2", &lease("l2")).await > first);
+}
+
+async fn a_claim_is_reasserted_under_a_new_lease([a, b]: Pair) {
+    let key = key("g", "a");
+    register(&*a, "h1", &lease("l1")).await;
+    register(&*b, "h2", &lease("l9")).await;
+    let epoch = claim(&*a, &key, "h1", &lease("l1")).await;
+    let running = AgentInfo { state: AgentState::Running, epoch, pid: Some(7), ..agent(&key, "h1") };
+    a.update(&running).await.unwrap();
+    a.leave(&host_id("h1"), &lease("l1")).await.unwrap();
+    register(&*a, "h1", &lease("l2")).await;
+    a.reassert(&key, epoch, &lease("l2")).await.unwrap();
+    assert_eq!(read(&*b, &key).await, Claimed { agent: running, lease: lease("l2") });
+    held(b.claim(&agent(&key, "h2"), &lease("l9"), None).await.unwrap());
+    assert_fenced(a.reassert(&key, Epoch(7777), &lease("l2")).await, Epoch(7777), Some(epoch));
+}
+
+async fn writes_of_a_stale_incarnation_are_refused([a, b]: Pair) {
+    let key = key("g", "a");
+    let at = |epoch| AgentInfo { epoch, ..agent(&key, "h1") };
+    assert_fenced(a.update(&at(Epoch(1))).await, Epoch(1), None);
+    assert_fenced(a.reassert(&key, Epoch(1), &lease("l1")).await, Epoch(1), None);
+    register(&*a, "h1", &lease("l1")).await;
+    let stale = claim(&*a, &key, "h1", &lease("l1")).await;
+    let outcome = b.claim(&at(stale), &lease("l1"), Some(stale)).await.unwrap();
+    let ClaimOutcome::Claimed(current) = outcome else { panic!("the restart holds the epoch") };
+    assert_fenced(a.update(&at(stale)).await, stale, Some(current));
+    assert_fenced(a.release(&key, stale).await, stale, Some(current));
+    assert_fenced(a.reassert(&key, stale, &lease("l2")).await, stale, Some(current));
+    let exit = LastExit { signal: Some(9), stderr: "é\u{0} \n\"".to_owned(), ..LastExit::default() };
+    let last = AgentInfo { state: AgentState::Failed, last_exit: Some(exit), restarts: 3, ..at(current) };
+    b.update(&last).await.unwrap();
+    assert_eq!(read(&*a, &key).await, Claimed { agent: last, lease: lease("l1") });
+    b.release(&key, current).await.unwrap();
+    assert_fenced(a.update(&at(stale)).await, stale, None);
+}
+
+async fn the_same_agent_id_in_two_guilds_is_two_agents([a, b]: Pair) {
+    register(&*a, "h1", &lease("l1")).await;
+    register(&*b, "h2", &lease("l2")).await;
+    let (one, two) = (key("g1", "initiator"), key("g2", "initiator"));
+    let first = claim(&*a, &one, "h1", &lease("l1")).await;
+    claim(&*b, &two, "h2", &lease("l2")).await;
+    a.release(&one, first).await.unwrap();
+    assert_eq!(a.agents_in_guild(&guild_id("g1")).await.unwrap(), []);
+    let listed = a.agents_in_guild(&guild_id("g2")).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].agent.key, two);
+    assert_eq!(listed[0].agent.host, host_id("h2"));
+}
+
+async fn a_guild_is_listed_sorted([a, b]: Pair) {
+    register(&*a, "h1", &lease("l1")).await;
+    for id in ["b", "a", "agent 10", "agent 2", "Z", "é:1/2"] {
+        claim(&*a, &key("g", id), "h1", &lease("l1")).await;
+    }
+    let listed = b.agents_in_guild(&guild_id("g")).await.unwrap();
+    let ids: Vec<_> = listed.iter().map(|claimed| claimed.agent.key.agent.as_str()).collect();
+    assert_eq!(ids, ["Z", "a", "agent 10", "agent 2", "b", "é:1/2"]);
+    assert!(listed.iter().all(|claimed| claimed.lease == lease("l1")));
+}

@@ -1,0 +1,104 @@
+//! Hosts and agents to write down, and ways to wait that say what they waited for.
+
+use std::{future::Future, time::Duration};
+
+use futures::{Stream, StreamExt};
+use guildhall::{
+    agent::{AgentInfo, AgentState},
+    host::{HostInfo, HostLoad, LeaseId, PolicyIdentity},
+    ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    registry::{ClaimOutcome, Registration, Registry},
+};
+
+/// Longer than any test runs.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// Ends while a test waits.
+pub const SHORT: Duration = Duration::from_millis(300);
+
+/// What a test waits for at most.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn guild_id(id: &str) -> GuildId {
+    GuildId::new(id).unwrap()
+}
+
+pub fn host_id(id: &str) -> HostId {
+    HostId::new(id).unwrap()
+}
+
+pub fn key(guild: &str, agent: &str) -> AgentKey {
+    AgentKey::new(guild_id(guild), AgentId::new(agent).unwrap())
+}
+
+pub fn lease(id: &str) -> LeaseId {
+    LeaseId::from(id.to_owned())
+}
+
+pub fn host(id: &str) -> HostInfo {
+    HostInfo {
+        id: host_id(id),
+        endpoint: format!("http://{id}:50051"),
+        labels: [("zone".to_owned(), "eu 1".to_owned())].into(),
+        capacity: 100,
+        draining: false,
+        load: HostLoad { cpu_fraction: 0.25, memory_total: 1 << 40, ..HostLoad::default() },
+        policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: "ab".repeat(32) },
+    }
+}
+
+pub fn agent(key: &AgentKey, host: &str) -> AgentInfo {
+    AgentInfo {
+        key: key.clone(),
+        name: "Ünïcode \"agent\" {1}\n".to_owned(),
+        class_name: "rustic_ai.core.agents.testutils.echo_agent.EchoAgent".to_owned(),
+        host: host_id(host),
+        pid: None,
+        state: AgentState::Starting,
+        epoch: Epoch(0),
+        created_at_ms: 1_763_949_600_000,
+        start_ms: None,
+        restarts: 0,
+        last_exit: None,
+        request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
+    }
+}
+
+pub async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
+    let answer = registry.register(&host(id), lease, LONG).await.unwrap();
+    assert_eq!(answer, Registration::Registered);
+}
+
+/// Claims what is free; the epoch.
+pub async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &LeaseId) -> Epoch {
+    match registry.claim(&agent(key, host), lease, None).await.unwrap() {
+        ClaimOutcome::Claimed(epoch) => epoch,
+        held => panic!("{key} should be free, but {held:?}"),
+    }
+}
+
+/// The holder that a claim was told of.
+pub fn held(outcome: ClaimOutcome) -> AgentInfo {
+    match outcome {
+        ClaimOutcome::Held(agent) => *agent,
+        claimed => panic!("it should be held, but {claimed:?}"),
+    }
+}
+
+/// Asks again and again until the answer is yes; fails when it never is.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
+    let asking = async {
+        while !asks().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came true: {what}"));
+}
+
+/// The next event of a watch.
+pub async fn next<S: Stream + Unpin>(watch: &mut S) -> S::Item {
+    tokio::time::timeout(PATIENCE, watch.next())
+        .await
+        .expect("an event comes in time")
+        .expect("a watch never ends")
+}

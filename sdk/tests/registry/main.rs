@@ -1,0 +1,14 @@
+//! The registry's behaviour, through its public door. Most tests are written once, for
+//! any two handles on one store, and run against both backends: see [`backends`].
+
+mod backends;
+mod figures;
+mod fixtures;
+mod history;
+mod races;
+mod redis;
+
+mod claims;
+mod leases;
+mod tickets;
+mod watches;
