@@ -218,7 +218,9 @@ impl Agent {
                     return Ok(self.kill(incarnation, &reason).await);
                 }
                 Event::Ended => return Ok(self.finish(incarnation, None).await),
-                Event::Interrupt(interrupt) => return Err(self.interrupted(Some(incarnation), interrupt).await),
+                Event::Interrupt(interrupt) => {
+                    return Err(self.interrupted(Some(incarnation), interrupt).await);
+                }
             }
         }
     }
@@ -414,7 +416,9 @@ impl Agent {
             match self.next(Some(&mut incarnation), Some(deadline)).await {
                 Event::Ended => return self.finish(incarnation, Some("stopped")).await,
                 Event::Notice(_) | Event::Written(_) => {}
-                Event::Interrupt(Interrupt::Stop { grace }) => deadline = deadline.min(Instant::now() + grace),
+                Event::Interrupt(Interrupt::Stop { grace }) => {
+                    deadline = deadline.min(Instant::now() + grace)
+                }
                 Event::Interrupt(Interrupt::Abandoned) => {}
                 Event::Deadline | Event::Interrupt(Interrupt::Disowned(_) | Interrupt::Closing) => {
                     return self.kill(incarnation, "stopped, by force after its grace").await;

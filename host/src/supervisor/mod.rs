@@ -56,10 +56,6 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use self::{
-    config::{ENV_ALLOW_LIST, SupervisorConfig},
-    error::{CreateError, StopError, SupervisorError},
-};
 use self::{
     agent::{Agent, Command},
     claim::Claim,
@@ -67,6 +63,10 @@ use self::{
     restart::Restarts,
     spawner::Spawner,
     table::{NewEntry, StartOutcome, Table},
+};
+pub use self::{
+    config::{ENV_ALLOW_LIST, SupervisorConfig},
+    error::{CreateError, StopError, SupervisorError},
 };
 use crate::runner::RunnerTable;
 

@@ -126,7 +126,10 @@ mod tests {
             (b"READY=1 ", Notice { ignored: 1, ..none() }),
             (b"WATCHDOG=1\n", Notice { alive: true, ..none() }),
             (b"WATCHDOG=trigger", Notice { trigger: true, ..none() }),
-            (b"STATUS=a=b\nREADY=1\n\nSTOPPING=1", Notice { ready: true, stopping: true, status: status("a=b"), ..none() }),
+            (
+                b"STATUS=a=b\nREADY=1\n\nSTOPPING=1",
+                Notice { ready: true, stopping: true, status: status("a=b"), ..none() },
+            ),
             (b"STATUS=\xff\nMAINPID=1\nREADY=1", Notice { ready: true, ignored: 2, ..none() }),
             (b"\0\0\xfe", Notice { ignored: 1, ..none() }),
         ] {

@@ -64,11 +64,6 @@ impl Output {
         self.stderr.finish(agent, Some(&mut self.tail));
         self.tail.text()
     }
-
-    /// The end of standard error so far.
-    pub(super) fn tail(&self) -> String {
-        self.tail.text()
-    }
 }
 
 /// Whose output it is.
@@ -188,7 +183,8 @@ impl Lines {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             if self.allowance <= 0.0 {
                 // Counting is all there is time for in a flood.
-                let (lines, begun) = rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').unwrap_or(end) + 1);
+                let (lines, begun) =
+                    rest.split_at(rest.iter().rposition(|byte| *byte == b'\n').unwrap_or(end) + 1);
                 self.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
                 self.begun = Vec::new();
                 rest = begun;

@@ -7,7 +7,7 @@
 use std::{
     io,
     os::{
-        fd::{AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     process::{Command, Stdio},
@@ -22,7 +22,6 @@ use rustix::{
     },
 };
 use tokio::io::{Interest, unix::AsyncFd};
-use std::os::fd::AsFd;
 
 /// How long children that a dead agent left behind, and that the host inherited,
 /// may take to be reaped. They have been killed, so only a process that the kernel
@@ -212,8 +211,11 @@ fn signal_name(signal: i32) -> String {
 pub(super) struct Process(AsyncFd<Leader>);
 
 impl Process {
+    #[allow(unsafe_code)]
     pub(super) fn new(leader: Leader) -> io::Result<Self> {
-        Ok(Self(AsyncFd::with_interest(leader, Interest::READABLE)?))
+        // SAFETY: the leader owns its pidfd, always answers with that one, and keeps
+        // it open as long as it lives, which is longer than the registration.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(leader, Interest::READABLE)? }))
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -1,16 +1,16 @@
 //! An agent's standard input: the launch document, then silence until the host ends.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 use rustix::io::Errno;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::net::unix::pipe;
 
 /// The host's end of the pipe. It is held until the agent ends, for its closing is
 /// how an agent learns that its host died.
 #[derive(Debug)]
 pub(super) enum Stdin {
     /// Some of the document is not yet written: it is larger than the pipe.
-    Writing { pipe: AsyncFd<OwnedFd>, document: Vec<u8>, written: usize },
+    Writing { pipe: pipe::Sender, document: Vec<u8>, written: usize },
     /// All is written.
     Open { _pipe: OwnedFd },
     /// There is no pipe.
@@ -19,14 +19,14 @@ pub(super) enum Stdin {
 
 impl Stdin {
     /// Writes as much as the pipe takes at once, which is nearly always all.
-    pub(super) fn deliver(pipe: OwnedFd, document: String) -> std::io::Result<Self> {
+    pub(super) fn deliver(pipe: OwnedFd, document: String) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
         let document = document.into_bytes();
         let mut written = 0;
         if write(&pipe, &document, &mut written) {
             return Ok(Self::Open { _pipe: pipe });
         }
-        let pipe = AsyncFd::with_interest(pipe, Interest::WRITABLE)?;
+        let pipe = pipe::Sender::from_owned_fd(pipe)?;
         Ok(Self::Writing { pipe, document, written })
     }
 
@@ -35,14 +35,23 @@ impl Stdin {
     pub(super) async fn progress(&mut self) {
         let Self::Writing { pipe, document, written } = self else { return std::future::pending().await };
         loop {
-            let Ok(mut ready) = pipe.writable().await else { return std::future::pending().await };
-            if write(pipe.get_ref(), document, written) {
+            if pipe.writable().await.is_err() {
+                return std::future::pending().await;
+            }
+            match pipe.try_write(&document[*written..]) {
+                Ok(bytes) => *written += bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // As below.
+                Err(_) => break,
+            }
+            if *written == document.len() {
                 break;
             }
-            ready.clear_ready();
         }
-        if let Self::Writing { pipe, .. } = std::mem::replace(self, Self::Closed) {
-            *self = Self::Open { _pipe: pipe.into_inner() };
+        if let Self::Writing { pipe, .. } = std::mem::replace(self, Self::Closed)
+            && let Ok(pipe) = pipe.into_nonblocking_fd()
+        {
+            *self = Self::Open { _pipe: pipe };
         }
     }
 }

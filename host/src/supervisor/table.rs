@@ -151,7 +151,11 @@ impl Table {
     /// Forgets an agent that has ended, if it is still that one.
     pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) {
         let mut entries = self.entries();
-        if entries.agents.get(key).is_some_and(|entry| entry.info.epoch == epoch && entry.commands.is_closed()) {
+        if entries
+            .agents
+            .get(key)
+            .is_some_and(|entry| entry.info.epoch == epoch && entry.commands.is_closed())
+        {
             entries.remove(key);
         }
     }
