@@ -247,16 +247,15 @@ impl HostArgs {
         let ip: IpAddr = check
             .parse("LISTEN_ADDRESS", &self.listen_address, "an IP address such as 127.0.0.1 or ::")
             .unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let insecure: bool =
-            check.parse("INSECURE", &self.insecure, "true or false").unwrap_or_default();
+        let insecure: bool = check.parse("INSECURE", &self.insecure, "true or false").unwrap_or_default();
         if !ip.is_loopback() && !insecure {
             check.mistake("LISTEN_ADDRESS", &self.listen_address, "is not loopback, and without TLS whoever reaches the port may start and stop agents: set INSECURE=true if only trusted peers can");
         }
         let advertise = self.advertise_url.clone().filter(|url| !url.is_empty());
         if let Some(url) = &advertise {
-            let fine = url.parse::<tonic::transport::Uri>().is_ok_and(|uri| {
-                uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
-            });
+            let fine = url
+                .parse::<tonic::transport::Uri>()
+                .is_ok_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
             if !fine {
                 check.mistake("ADVERTISE_URL", url, "is not a URL such as http://10.1.2.3:50051");
             }
@@ -405,7 +404,9 @@ impl Check {
         value: &dyn fmt::Display,
         result: Result<T, E>,
     ) -> Option<T> {
-        result.map_err(|error| self.mistake(name, &value.to_string(), &format!("cannot be used: {error}"))).ok()
+        result
+            .map_err(|error| self.mistake(name, &value.to_string(), &format!("cannot be used: {error}")))
+            .ok()
     }
 
     /// A duration that is not zero; a bare number counts seconds.

@@ -76,7 +76,8 @@ impl FleetBuilder {
     /// # Errors
     /// [`FleetError`]; nothing is left running then.
     pub async fn start(self) -> Result<Fleet, FleetError> {
-        let runtime_dir = tempfile::Builder::new().prefix("guildhall-").tempdir().map_err(FleetError::Folder)?;
+        let runtime_dir =
+            tempfile::Builder::new().prefix("guildhall-").tempdir().map_err(FleetError::Folder)?;
         let registry = self.registry.clone().unwrap_or_else(|| Arc::new(MemoryRegistry::new()));
         let mut fleet =
             Fleet { hosts: Vec::new(), registry: registry.clone(), policy: self.policy.clone(), runtime_dir };

@@ -134,7 +134,11 @@ impl Heartbeat {
         self.note(true);
         match self.supervisor.reassert(&lease).await {
             Ok(reasserted) => {
-                info!(kept = reasserted.kept, fenced = reasserted.fenced.len(), "claims are under the new lease");
+                info!(
+                    kept = reasserted.kept,
+                    fenced = reasserted.fenced.len(),
+                    "claims are under the new lease"
+                );
             }
             Err(error) => {
                 error!(%error, "some claims were not put under the new lease; registering once more");

@@ -155,9 +155,10 @@ impl Host {
         };
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<AgentHostServiceServer<Service>>().await;
-        let router = server().add_service(health_service).add_service(reflection).add_service(
-            AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES),
-        );
+        let router = server()
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES));
         let server = tokio::spawn(serve(router, listener, server_ending.clone()));
 
         let host = Self {

@@ -66,7 +66,8 @@ async fn run(config: HostConfig) -> u8 {
         let registry: Arc<dyn Registry> = match &config.registry {
             RegistryAddress::Memory => Arc::new(MemoryRegistry::new()),
             RegistryAddress::Redis(url) => {
-                let options = RedisOptions { connect_within: config.registry_patience, ..RedisOptions::default() };
+                let options =
+                    RedisOptions { connect_within: config.registry_patience, ..RedisOptions::default() };
                 Arc::new(RedisRegistry::connect(url, options).await?)
             }
         };

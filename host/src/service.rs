@@ -111,9 +111,13 @@ impl AgentHostService for Service {
 
     type WatchAgentsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchAgentsResponse, Status>> + Send>>;
 
-    async fn watch_agents(&self, request: Request<v1::WatchAgentsRequest>) -> Answer<Self::WatchAgentsStream> {
+    async fn watch_agents(
+        &self,
+        request: Request<v1::WatchAgentsRequest>,
+    ) -> Answer<Self::WatchAgentsStream> {
         let guild = optional_guild(&request.into_inner().guild_id)?;
-        let events = self.supervisor.watch().filter_map(move |event| future::ready(only(event, guild.as_ref())));
+        let events =
+            self.supervisor.watch().filter_map(move |event| future::ready(only(event, guild.as_ref())));
         let messages = events.flat_map(|event| stream::iter(wire::event_to_wire(event))).map(Ok);
         Ok(Response::new(messages.take_until(self.ending.clone().cancelled_owned()).boxed()))
     }
@@ -157,8 +161,9 @@ fn page_token(key: &AgentKey) -> String {
 }
 
 fn page_key(token: &str) -> Result<AgentKey, Status> {
-    let (guild, agent) =
-        token.split_once(BETWEEN_IDS).ok_or_else(|| invalid("page_token is not one of this service".to_owned()))?;
+    let (guild, agent) = token
+        .split_once(BETWEEN_IDS)
+        .ok_or_else(|| invalid("page_token is not one of this service".to_owned()))?;
     key(guild, agent)
 }
 

@@ -1,30 +1,117 @@
 //! The supervisor: starts, watches, restarts and stops the agents of one host.
+//!
+//! [`Supervisor`] is the door. Behind it each agent is one task that owns the
+//! agent's process and everything of it; others send it commands, and read what it
+//! last said in a table. The supervisor is the authority on the host's capacity,
+//! and never decides about identity: that is the registry's.
+//!
+//! It never runs a command that does not stand in the operator's
+//! [`RunnerTable`], and never gives an agent the host's own environment.
+//!
+//! Read next: `agent.rs`, the life of an agent; [`restart`], the rules; `process.rs`
+//! and `spawner.rs`, what is done so that no process outlives its host.
 
-pub mod config;
-pub mod error;
+mod agent;
+mod claim;
+mod config;
+mod error;
+mod incarnation;
+pub mod notify;
+mod output;
+mod process;
+mod recorder;
 pub mod restart;
+mod spawner;
+mod stdin;
+mod table;
+mod watching;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt,
+    os::unix::fs::PermissionsExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use futures::stream::BoxStream;
+use arc_swap::ArcSwap;
+use futures::{StreamExt, stream, stream::BoxStream};
 use guildhall::{
-    agent::{AgentEvent, AgentInfo},
+    agent::{AgentEvent, AgentInfo, AgentState},
     host::LeaseId,
-    ids::{AgentKey, GuildId},
-    launch::Launch,
+    ids::{AgentKey, Epoch, GuildId},
+    launch::{InvalidLaunch, Launch},
     registry::{Registry, RegistryError},
 };
-use tokio::sync::watch;
+use tempfile::TempDir;
+use tokio::{
+    sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
+use self::{
+    agent::{Agent, Command},
+    claim::Claim,
+    recorder::Recorder,
+    restart::Restarts,
+    spawner::Spawner,
+    table::{NewEntry, StartOutcome, Table},
+};
 pub use self::{
-    config::SupervisorConfig,
+    config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
 };
 use crate::runner::RunnerTable;
 
-/// The agents of one host. Cheap to clone; all clones are the same supervisor.
-#[derive(Clone, Debug)]
-pub struct Supervisor {}
+/// Longest name of a Unix socket, bytes, and what a socket's name takes of that
+/// after the runtime directory: two separators, the directory's own name, a number.
+const MAX_SOCKET_PATH: usize = 107;
+const SOCKET_NAME: usize = 24;
+
+/// Commands that wait for an agent's task at most; senders of more wait too.
+const COMMANDS: usize = 4;
+
+/// Reassertions in flight at once.
+const REASSERTIONS: usize = 64;
+
+/// Longest request id, bytes.
+const MAX_REQUEST_ID: usize = 256;
+
+/// The agents of one host. Cheap to clone; all clones are the same supervisor. When
+/// the last one is dropped, it ends as by [`abort`](Self::abort), in the background.
+#[derive(Clone)]
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    _last: Arc<DropGuard>,
+}
+
+/// What the supervisor's tasks have in common.
+struct Shared {
+    config: SupervisorConfig,
+    runners: ArcSwap<RunnerTable>,
+    registry: Arc<dyn Registry>,
+    lease: watch::Receiver<LeaseId>,
+    table: Table,
+    places: Arc<Semaphore>,
+    starting: AtomicU32,
+    cordoned: AtomicBool,
+    /// Cancelled when the supervisor ends.
+    closing: CancellationToken,
+    release_claims: AtomicBool,
+    tasks: TaskTracker,
+    spawner: Spawner,
+    runtime_dir: TempDir,
+    sockets: AtomicU64,
+    /// The part of the host's environment that agents inherit.
+    inherited: Vec<(OsString, OsString)>,
+}
 
 /// How many agents a supervisor has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +119,7 @@ pub struct Supervisor {}
 pub struct Counts {
     /// Agents that take a place: those that start, run, wait for a restart or stop.
     pub running: u32,
-    /// Of these, the ones that start and are not yet ready.
+    /// Of these, the ones whose process has been started and is not yet ready.
     pub starts_in_flight: u32,
     /// Places there are.
     pub capacity: u32,
@@ -52,10 +139,24 @@ pub struct Reasserted {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Drained {
-    /// How many agents were stopped.
+    /// How many agents were stopped and forgotten.
     pub stopped: usize,
     /// Agents that have ended, but that the registry still has a record of.
     pub unrecorded: Vec<AgentKey>,
+    /// Agents that had not ended when the time was over.
+    pub left: Vec<AgentKey>,
+}
+
+/// What a create finds.
+enum Admission {
+    /// A start to wait for.
+    Wait(watch::Receiver<StartOutcome>),
+    /// The answer.
+    Answer(Result<AgentInfo, CreateError>),
+    /// An agent that is about to be gone.
+    After(mpsc::Sender<Command>),
+    /// An agent that has ended, and whose last record is still being written.
+    Forget,
 }
 
 impl Supervisor {
@@ -70,8 +171,25 @@ impl Supervisor {
         registry: Arc<dyn Registry>,
         lease: watch::Receiver<LeaseId>,
     ) -> Result<Self, SupervisorError> {
-        let _ = (config, runners, registry, lease);
-        unimplemented!()
+        let closing = CancellationToken::new();
+        let shared = Shared {
+            runners: ArcSwap::from_pointee(runners),
+            registry,
+            lease,
+            table: Table::new(config.ended_kept),
+            places: Arc::new(Semaphore::new(config.capacity as usize)),
+            starting: AtomicU32::new(0),
+            cordoned: AtomicBool::new(false),
+            closing: closing.clone(),
+            release_claims: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+            spawner: Spawner::start().map_err(SupervisorError::Spawner)?,
+            runtime_dir: runtime_dir(&config)?,
+            sockets: AtomicU64::new(0),
+            inherited: inherited(&config.env_allow),
+            config,
+        };
+        Ok(Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) })
     }
 
     /// Starts an agent and waits until it is ready. When the caller does not wait
@@ -82,8 +200,102 @@ impl Supervisor {
     /// # Errors
     /// [`CreateError`]; nothing of the agent is left then.
     pub async fn create(&self, launch: Launch, request_id: String) -> Result<AgentInfo, CreateError> {
-        let _ = (launch, request_id);
-        unimplemented!()
+        check(&launch, &request_id)?;
+        loop {
+            match self.admit(&launch, &request_id)? {
+                Admission::Answer(answer) => return answer,
+                Admission::Wait(mut start) => {
+                    // It ends without an answer only when the task was dropped.
+                    let Ok(outcome) = start.wait_for(Option::is_some).await else {
+                        return Err(CreateError::ShuttingDown);
+                    };
+                    return outcome.clone().unwrap_or(Err(CreateError::ShuttingDown));
+                }
+                Admission::After(other) => other.closed().await,
+                Admission::Forget => match self.stop(&launch.key, None).await {
+                    Ok(_) | Err(StopError::NotFound { .. }) => {}
+                    Err(StopError::Registry { source, .. }) => return Err(CreateError::Registry(source)),
+                },
+            }
+        }
+    }
+
+    /// Decides about a create in one step, and begins it when it is a new one.
+    fn admit(&self, launch: &Launch, request_id: &str) -> Result<Admission, CreateError> {
+        let shared = &self.shared;
+        let runner = Arc::clone(shared.runners.load().select(launch)?);
+        let info = AgentInfo {
+            key: launch.key.clone(),
+            name: launch.name.clone(),
+            class_name: launch.class_name.clone(),
+            host: shared.config.host.clone(),
+            pid: None,
+            state: AgentState::Starting,
+            epoch: Epoch::default(),
+            created_at_ms: now_ms(),
+            start_ms: None,
+            restarts: 0,
+            last_exit: None,
+            request_id: request_id.to_owned(),
+        };
+        let mut begin = None;
+        let admission = shared.table.enter(&launch.key, |entry| {
+            if let Some(entry) = entry {
+                let retry = entry.info.request_id == request_id;
+                match &entry.start {
+                    _ if retry && entry.is_undoing() => return Err(Admission::After(entry.commands.clone())),
+                    Some(start) if retry => return Err(Admission::Wait(start.subscribe())),
+                    _ if retry => return Err(Admission::Answer(Ok(entry.info.clone()))),
+                    _ if entry.info.state.is_live() => {
+                        let holder = Box::new(entry.info.clone());
+                        return Err(Admission::Answer(Err(CreateError::AlreadyRunning { holder })));
+                    }
+                    _ if !entry.commands.is_closed() => return Err(Admission::Forget),
+                    _ => {}
+                }
+            }
+            let place = match self.reserve() {
+                Ok(place) => place,
+                Err(error) => return Err(Admission::Answer(Err(error))),
+            };
+            let (commands, receiver) = mpsc::channel(COMMANDS);
+            let (start, outcome) = watch::channel(None);
+            begin = Some((place, receiver, start.clone()));
+            Ok((NewEntry { info: info.clone(), commands, start }, Admission::Wait(outcome)))
+        });
+        if let Some((place, commands, start)) = begin {
+            let config = &shared.config;
+            let agent = Agent {
+                restarts: Restarts::new(runner.restart, config.restart),
+                recorder: Recorder::new(Arc::clone(&shared.registry), config.registry_retry),
+                shared: Arc::clone(shared),
+                runner,
+                launch: launch.clone(),
+                info,
+                commands,
+                start: Some(start),
+                place: Some(place),
+                claim: Claim::default(),
+                stops: Vec::new(),
+            };
+            shared.tasks.spawn(agent.live());
+        }
+        Ok(admission)
+    }
+
+    fn reserve(&self) -> Result<tokio::sync::OwnedSemaphorePermit, CreateError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(CreateError::ShuttingDown);
+        }
+        if self.is_cordoned() {
+            return Err(CreateError::Draining);
+        }
+        Arc::clone(&self.shared.places).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => {
+                CreateError::CapacityExhausted { capacity: self.shared.config.capacity }
+            }
+            TryAcquireError::Closed => CreateError::ShuttingDown,
+        })
     }
 
     /// Stops an agent: SIGTERM to its process group, SIGKILL after `grace` (its
@@ -94,53 +306,113 @@ impl Supervisor {
     /// [`StopError::NotFound`]; [`StopError::Registry`] when it has ended, but its
     /// record is still there.
     pub async fn stop(&self, key: &AgentKey, grace: Option<Duration>) -> Result<AgentInfo, StopError> {
-        let _ = (key, grace);
-        unimplemented!()
+        self.stop_within(key, grace, Duration::MAX).await
+    }
+
+    async fn stop_within(
+        &self,
+        key: &AgentKey,
+        grace: Option<Duration>,
+        at_most: Duration,
+    ) -> Result<AgentInfo, StopError> {
+        let table = &self.shared.table;
+        let Some((mut commands, mut info)) = table.handle(key) else {
+            return Err(StopError::NotFound { key: key.clone() });
+        };
+        loop {
+            let (answer, answered) = oneshot::channel();
+            if commands.send(Command::Stop { grace, at_most, answer }).await.is_ok()
+                && let Ok(answer) = answered.await
+            {
+                return answer;
+            }
+            // The task ended by itself. What it left is a last record, or nothing.
+            match table.handle(key) {
+                None => return Ok(info),
+                Some((same, last)) if same.same_channel(&commands) => {
+                    return self.forget(last).await;
+                }
+                Some((other, last)) => (commands, info) = (other, last),
+            }
+        }
+    }
+
+    /// Removes the last record of an agent that has ended.
+    async fn forget(&self, last: AgentInfo) -> Result<AgentInfo, StopError> {
+        match self.shared.registry.release(&last.key, last.epoch).await {
+            // Fenced: it has been started elsewhere since.
+            Ok(()) | Err(RegistryError::Fenced { .. }) => {
+                self.shared.table.remove_ended(&last.key, last.epoch);
+                Ok(last)
+            }
+            Err(source) => Err(StopError::Registry { key: last.key, source: Arc::new(source) }),
+        }
     }
 
     /// One agent, running or ended.
     pub fn get(&self, key: &AgentKey) -> Option<AgentInfo> {
-        let _ = key;
-        unimplemented!()
+        self.shared.table.get(key)
     }
 
     /// All agents, or those of one guild, running and ended, sorted by key.
     pub fn list(&self, guild: Option<&GuildId>) -> Vec<AgentInfo> {
-        let _ = guild;
-        unimplemented!()
+        self.shared.table.list(guild)
     }
 
-    /// How many agents there are.
+    /// How many agents there are. Costs the same for one or ten thousand.
     pub fn counts(&self) -> Counts {
-        unimplemented!()
+        let capacity = self.shared.config.capacity;
+        let free = u32::try_from(self.shared.places.available_permits()).unwrap_or(capacity);
+        let starts_in_flight = self.shared.starting.load(Ordering::Relaxed);
+        Counts { running: capacity - free, starts_in_flight, capacity }
     }
 
     /// The agents of all guilds: a snapshot, then changes; a new snapshot when the
     /// watcher was too slow to get every change. Ends with the supervisor.
     pub fn watch(&self) -> BoxStream<'static, AgentEvent> {
-        unimplemented!()
+        watching::watch(&self.shared)
     }
 
     /// Takes no new agents from now on. Restarts go on.
     pub fn cordon(&self) {
-        unimplemented!()
+        self.shared.cordoned.store(true, Ordering::Relaxed);
     }
 
     /// Takes new agents again.
     pub fn uncordon(&self) {
-        unimplemented!()
+        self.shared.cordoned.store(false, Ordering::Relaxed);
     }
 
     /// Whether new agents are refused.
     pub fn is_cordoned(&self) -> bool {
-        unimplemented!()
+        self.shared.cordoned.load(Ordering::Relaxed)
     }
 
-    /// Cordons and stops every agent, all at once; what has not ended by itself
-    /// shortly before `within` is over is killed.
+    /// Cordons and stops every agent, all at once. An agent gets its usual grace, or
+    /// three quarters of `within` if that is shorter.
     pub async fn drain(&self, within: Duration) -> Drained {
-        let _ = within;
-        unimplemented!()
+        self.cordon();
+        let until = Instant::now() + within;
+        let keys = self.shared.table.live_keys();
+        let at_most = within.mul_f64(0.75);
+        let stops = keys.len().max(1);
+        let results: Vec<_> = stream::iter(keys)
+            .map(async |key| {
+                let stopped = tokio::time::timeout_at(until, self.stop_within(&key, None, at_most)).await;
+                (key, stopped)
+            })
+            .buffer_unordered(stops)
+            .collect()
+            .await;
+        let mut drained = Drained::default();
+        for (key, result) in results {
+            match result {
+                Ok(Ok(_) | Err(StopError::NotFound { .. })) => drained.stopped += 1,
+                Ok(Err(StopError::Registry { .. })) => drained.unrecorded.push(key),
+                Err(_) => drained.left.push(key),
+            }
+        }
+        drained
     }
 
     /// After the host lost its lease and registered anew: puts every claim under
@@ -149,20 +421,144 @@ impl Supervisor {
     /// # Errors
     /// The registry's, when it did not answer for some agent: to be called again.
     pub async fn reassert(&self, lease: &LeaseId) -> Result<Reasserted, RegistryError> {
-        let _ = lease;
-        unimplemented!()
+        let results: Vec<_> = stream::iter(self.list(None))
+            .map(async |agent| {
+                let result = self.shared.registry.reassert(&agent.key, agent.epoch, lease).await;
+                (agent, result)
+            })
+            .buffer_unordered(REASSERTIONS)
+            .collect()
+            .await;
+        let mut reasserted = Reasserted::default();
+        let mut unanswered = None;
+        for (agent, result) in results {
+            match result {
+                Ok(()) => reasserted.kept += 1,
+                Err(error @ RegistryError::Fenced { .. }) => {
+                    if self.disown(&agent, error).await {
+                        reasserted.fenced.push(agent.key);
+                    } else {
+                        reasserted.kept += 1;
+                    }
+                }
+                Err(error) => unanswered = Some(error),
+            }
+        }
+        unanswered.map_or(Ok(reasserted), Err)
+    }
+
+    /// Tells an agent that its claim is fenced. Answers whether that was its end.
+    async fn disown(&self, agent: &AgentInfo, error: RegistryError) -> bool {
+        let taken = !matches!(error, RegistryError::Fenced { current: None, .. });
+        let Some((commands, _)) = self.shared.table.handle(&agent.key) else { return false };
+        let told = commands.send(Command::Disowned { epoch: agent.epoch, error }).await.is_ok();
+        match (taken, told) {
+            (true, true) => {
+                commands.closed().await;
+                true
+            }
+            (true, false) => {
+                self.shared.table.remove_ended(&agent.key, agent.epoch);
+                true
+            }
+            (false, _) => false,
+        }
     }
 
     /// Ends the supervisor: kills what still runs, releases its claims (one attempt
     /// each), and returns when no process, task or thread of it is left. To stop
     /// agents in peace, [`drain`](Self::drain) first.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.shared.release_claims.store(true, Ordering::Relaxed);
+        self.abort().await;
     }
 
     /// Ends the supervisor the way a crash would: kills what runs and leaves the
     /// claims to end with the lease.
     pub async fn abort(&self) {
-        unimplemented!()
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.table.close();
+        self.shared.spawner.join().await;
     }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { config, .. } = &*self.shared;
+        f.debug_struct("Supervisor")
+            .field("host", &config.host)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn next_socket(&self) -> u64 {
+        self.sockets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn leave_claims(&self) -> bool {
+        !self.release_claims.load(Ordering::Relaxed)
+    }
+
+    fn start_in_flight(&self) -> StartInFlight<'_> {
+        self.starting.fetch_add(1, Ordering::Relaxed);
+        StartInFlight(&self.starting)
+    }
+}
+
+/// Counts a start until it is dropped.
+struct StartInFlight<'a>(&'a AtomicU32);
+
+impl Drop for StartInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn check(launch: &Launch, request_id: &str) -> Result<(), InvalidLaunch> {
+    launch.check_size()?;
+    let reason = match request_id.len() {
+        0 => "is empty".to_owned(),
+        1..=MAX_REQUEST_ID => return Ok(()),
+        bytes => format!("has {bytes} bytes; at most {MAX_REQUEST_ID} are allowed"),
+    };
+    Err(InvalidLaunch::Field { field: "request id", reason })
+}
+
+/// A directory of the supervisor's own that nobody else may enter.
+fn runtime_dir(config: &SupervisorConfig) -> Result<TempDir, SupervisorError> {
+    let path = &config.runtime_dir;
+    let error = |source| SupervisorError::RuntimeDir { path: path.clone(), source };
+    if path.as_os_str().len() + SOCKET_NAME > MAX_SOCKET_PATH {
+        return Err(error(std::io::Error::other(format!(
+            "it has {} bytes; at most {} fit into the name of a socket",
+            path.as_os_str().len(),
+            MAX_SOCKET_PATH - SOCKET_NAME
+        ))));
+    }
+    tempfile::Builder::new()
+        .prefix("gh-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(path)
+        .map_err(error)
+}
+
+fn inherited(allowed: &[String]) -> Vec<(OsString, OsString)> {
+    let is_allowed = |name: &OsString| {
+        let name = name.to_string_lossy();
+        allowed.iter().any(|allowed| match allowed.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == *allowed,
+        })
+    };
+    std::env::vars_os().filter(|(name, _)| is_allowed(name)).collect()
+}
+
+/// For people to read; nothing compares it.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

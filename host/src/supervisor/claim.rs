@@ -1,0 +1,139 @@
+//! An agent's claim on its identity: taken before each process, given back at the
+//! end, and known to be in doubt when the registry did not answer.
+//!
+//! A call that timed out may have been carried out. A claim in doubt is therefore
+//! looked up before it is given up, and taken over when it proves to be our own.
+
+use guildhall::{
+    agent::AgentInfo,
+    host::LeaseId,
+    ids::Epoch,
+    registry::{ClaimOutcome, Registry, RegistryError},
+};
+use tokio::sync::watch;
+
+/// What an agent holds in the registry.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Claim {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its identity, under this epoch.
+    Held(Epoch),
+    /// Perhaps a claim newer than `last`: the answer was lost.
+    InDoubt { last: Option<Epoch>, lease: LeaseId },
+}
+
+/// Why a claim was not granted.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Somebody else has the identity.
+    By(Box<AgentInfo>),
+    /// The registry did not answer, or not in a way that can be used.
+    Registry(RegistryError),
+}
+
+impl Claim {
+    /// Claims the identity for `agent` with a new epoch, in place of what is held.
+    pub(super) async fn take(
+        &mut self,
+        agent: &AgentInfo,
+        registry: &dyn Registry,
+        lease: &watch::Receiver<LeaseId>,
+    ) -> Result<Epoch, Refused> {
+        let mut replaces = match self {
+            Self::None => None,
+            Self::Held(epoch) => Some(*epoch),
+            Self::InDoubt { last, .. } => *last,
+        };
+        loop {
+            let under = lease.borrow().clone();
+            let error = match registry.claim(agent, &under, replaces).await {
+                Ok(ClaimOutcome::Claimed(epoch)) => {
+                    *self = Self::Held(epoch);
+                    return self.move_to_current_lease(agent, epoch, &under, registry, lease).await;
+                }
+                Ok(ClaimOutcome::Held(holder)) => match self.find(agent, &under, registry).await {
+                    // Our own, from a call whose answer was lost.
+                    Ok(Some(epoch)) if replaces != Some(epoch) => {
+                        replaces = Some(epoch);
+                        continue;
+                    }
+                    Ok(_) => return Err(Refused::By(holder)),
+                    Err(error) => error,
+                },
+                // The registry has lost the record; nobody has the identity.
+                Err(RegistryError::Fenced { current: None, .. }) if replaces.is_some() => {
+                    replaces = None;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            *self = Self::InDoubt { last: replaces, lease: under };
+            return Err(Refused::Registry(error));
+        }
+    }
+
+    /// The host may have lost its lease and reasserted its claims while this one
+    /// was on its way; then it was missed.
+    async fn move_to_current_lease(
+        &mut self,
+        agent: &AgentInfo,
+        epoch: Epoch,
+        under: &LeaseId,
+        registry: &dyn Registry,
+        lease: &watch::Receiver<LeaseId>,
+    ) -> Result<Epoch, Refused> {
+        let current = lease.borrow().clone();
+        if current != *under
+            && let Err(error) = registry.reassert(&agent.key, epoch, &current).await
+        {
+            return Err(Refused::Registry(error));
+        }
+        Ok(epoch)
+    }
+
+    /// Gives the identity back.
+    pub(super) async fn release(
+        &mut self,
+        agent: &AgentInfo,
+        registry: &dyn Registry,
+    ) -> Result<(), RegistryError> {
+        let epoch = match self {
+            Self::None => None,
+            Self::Held(epoch) => Some(*epoch),
+            Self::InDoubt { lease, .. } => {
+                let lease = lease.clone();
+                self.find(agent, &lease, registry).await?
+            }
+        };
+        if let Some(epoch) = epoch {
+            match registry.release(&agent.key, epoch).await {
+                // Fenced: somebody else has it, so it is not ours to give.
+                Ok(()) | Err(RegistryError::Fenced { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        *self = Self::None;
+        Ok(())
+    }
+
+    /// The epoch of the present claim, if it was made by this host under `lease` or
+    /// under the one of the claim in doubt. No other process has those leases.
+    async fn find(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        registry: &dyn Registry,
+    ) -> Result<Option<Epoch>, RegistryError> {
+        let in_doubt = match self {
+            Self::InDoubt { lease, .. } => Some(lease),
+            Self::None | Self::Held(_) => None,
+        };
+        let found = registry.agent(&agent.key).await?;
+        let ours = found.filter(|found| {
+            found.agent.host == agent.host && (found.lease == *lease || Some(&found.lease) == in_doubt)
+        });
+        Ok(ours.map(|found| found.agent.epoch))
+    }
+}

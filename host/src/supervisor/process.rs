@@ -1,0 +1,278 @@
+//! One process and its group, from fork to reaping.
+//!
+//! The process leads a group of its own, so that its children can be signalled
+//! with it. Its end is read from a pidfd: without SIGCHLD, and without reaping, so
+//! that its id still stands for the group while the rest of that is killed.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, getppid, kill_process_group,
+        pidfd_open, set_parent_process_death_signal, waitid,
+    },
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// How long children that a dead agent left behind, and that the host inherited,
+/// may take to be reaped. They have been killed, so only a process that the kernel
+/// cannot interrupt takes longer.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// A process that has just been started, with the host's ends of its pipes.
+pub(super) struct Spawned {
+    pub(super) leader: Leader,
+    /// `None` when standard input is empty.
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+impl Spawned {
+    /// Forks and executes. The process dies with the calling thread.
+    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+        isolate(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let leader = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => Leader { pid, pidfd, reaped: false },
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                return Err(error.into());
+            }
+        };
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(io::Error::other("the pipes of the process are missing"));
+        };
+        Ok(Self {
+            leader,
+            stdin: child.stdin.take().map(OwnedFd::from),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        })
+    }
+}
+
+/// Sets what happens in the child between fork and exec.
+#[allow(unsafe_code)]
+fn isolate(command: &mut Command) {
+    let host = getpid();
+    let in_child = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The host may have died before that was set; then there is nobody to
+        // send the signal.
+        if getppid() != Some(host) {
+            return Err(Errno::SRCH.into());
+        }
+        close_on_exec()
+    };
+    command.process_group(0);
+    // SAFETY: the closure runs in the forked child, where only async-signal-safe
+    // calls are allowed. It makes four system calls and allocates nothing; its
+    // errors are bare error numbers.
+    unsafe { command.pre_exec(in_child) };
+}
+
+/// Marks every descriptor but standard input, output and error to be closed by
+/// exec. What Rust opens is marked from the start; what the host's own parent or
+/// a C library left open is not.
+#[allow(unsafe_code)]
+fn close_on_exec() -> io::Result<()> {
+    // SAFETY: a system call on plain numbers. It touches descriptors of the forked
+    // child only, and closes none of them before exec.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The first process of a group. Dropping it before it is reaped kills the group.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pid: Pid,
+    pidfd: OwnedFd,
+    reaped: bool,
+}
+
+impl Leader {
+    /// Sends a signal to the whole group. A group that is gone needs none.
+    fn signal(&self, signal: Signal) {
+        // Until it is reaped the leader keeps its id from being used again.
+        debug_assert!(!self.reaped);
+        if let Err(error) = kill_process_group(self.pid, signal)
+            && error != Errno::SRCH
+        {
+            tracing::warn!(pid = self.pid.as_raw_pid(), ?signal, %error, "a process group was not signalled");
+        }
+    }
+
+    /// Takes the leader's status once it has ended; `None` before that.
+    fn try_reap(&mut self) -> Option<Exit> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(None) | Err(Errno::INTR) => None,
+            Ok(Some(status)) => {
+                self.reaped = true;
+                Some(Exit::from(&status))
+            }
+            // Somebody else in this process reaped it; its status is lost.
+            Err(_) => {
+                self.reaped = true;
+                Some(Exit { code: None, signal: None })
+            }
+        }
+    }
+}
+
+impl AsRawFd for Leader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+}
+
+impl Drop for Leader {
+    /// Only when its task was dropped, as a runtime does that is shut down.
+    fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
+        self.signal(Signal::KILL);
+        // A killed process ends in about a millisecond. One that does not stays
+        // a zombie until the host ends, which is better than to block here.
+        for _ in 0..100 {
+            if self.try_reap().is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+}
+
+impl From<&WaitIdStatus> for Exit {
+    fn from(status: &WaitIdStatus) -> Self {
+        Self { code: status.exit_status(), signal: status.terminating_signal() }
+    }
+}
+
+impl Exit {
+    /// Whether it ended by itself and says that all is well.
+    pub(super) fn is_success(self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What happened, in words.
+    pub(super) fn describe(self) -> String {
+        match (self.code, self.signal) {
+            (Some(code), _) => format!("exited with code {code}"),
+            (None, Some(signal)) => format!("killed by signal {}", signal_name(signal)),
+            (None, None) => "ended, and its status is unknown".to_owned(),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    const NAMES: [(i32, &str); 11] = [
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGINT, "SIGINT"),
+        (libc::SIGQUIT, "SIGQUIT"),
+        (libc::SIGILL, "SIGILL"),
+        (libc::SIGABRT, "SIGABRT"),
+        (libc::SIGBUS, "SIGBUS"),
+        (libc::SIGFPE, "SIGFPE"),
+        (libc::SIGKILL, "SIGKILL"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGPIPE, "SIGPIPE"),
+        (libc::SIGTERM, "SIGTERM"),
+    ];
+    match NAMES.iter().find(|(number, _)| *number == signal) {
+        Some((number, name)) => format!("{number} ({name})"),
+        None => signal.to_string(),
+    }
+}
+
+/// A running process, as its agent's task holds it.
+#[derive(Debug)]
+pub(super) struct Process(AsyncFd<Leader>);
+
+impl Process {
+    #[allow(unsafe_code)]
+    pub(super) fn new(leader: Leader) -> io::Result<Self> {
+        // SAFETY: the leader owns its pidfd, always answers with that one, and keeps
+        // it open as long as it lives, which is longer than the registration.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(leader, Interest::READABLE)? }))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.0.get_ref().pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// Waits until the process has ended. Can be asked again and again.
+    pub(super) async fn ended(&self) {
+        // An error means that the runtime goes down, and this task with it.
+        if self.0.readable().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    pub(super) fn terminate(&self) {
+        self.0.get_ref().signal(Signal::TERM);
+    }
+
+    pub(super) fn kill(&self) {
+        self.0.get_ref().signal(Signal::KILL);
+    }
+
+    /// Waits for the end, kills what is left of the group, and reaps all of it that
+    /// is the host's to reap.
+    pub(super) async fn reap(mut self) -> Exit {
+        self.ended().await;
+        self.kill();
+        let group = self.0.get_ref().pid;
+        let exit = loop {
+            if let Some(exit) = self.0.get_mut().try_reap() {
+                break exit;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        reap_left_behind(group).await;
+        exit
+    }
+}
+
+/// Reaps children of a dead agent that became the host's own: it is the first
+/// process of its container, or a subreaper. Elsewhere there are none.
+async fn reap_left_behind(group: Pid) {
+    let mut pause = Duration::from_millis(1);
+    let mut waited = Duration::ZERO;
+    loop {
+        match waitid(WaitId::Pgid(Some(group)), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) if waited < LEFT_BEHIND => {
+                tokio::time::sleep(pause).await;
+                waited += pause;
+                pause *= 2;
+            }
+            Ok(None) => {
+                tracing::warn!(group = group.as_raw_pid(), "killed children of an agent do not end");
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Brings the latest record of one agent into the registry.
+//!
+//! Only the latest counts: while the registry is away, what happens meanwhile is
+//! one record that changes, not a queue that grows. It is tried again until it is
+//! written or turns out to be fenced. The agent's task drives it beside all else,
+//! so a slow registry never delays supervision.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use guildhall::{
+    agent::AgentInfo,
+    registry::{Registry, RegistryError},
+};
+use tokio::time::Instant;
+
+/// Longest wait between two attempts.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// Waits between attempts at the registry: doubling, with jitter, without an end.
+pub(super) fn retry_waits(first: Duration) -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(first)
+        .with_max_delay(MAX_RETRY)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+type Write = Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send>>;
+
+/// What came of an attempt to write.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// The registry has the latest record.
+    Done,
+    /// It did not take it; the next attempt comes by itself.
+    Later,
+    /// The claim is no longer the agent's; nothing more will be written.
+    Fenced(RegistryError),
+}
+
+pub(super) struct Recorder {
+    registry: Arc<dyn Registry>,
+    /// What is to be written next.
+    pending: Option<Arc<AgentInfo>>,
+    writing: Option<(Arc<AgentInfo>, Write)>,
+    /// Since the registry last failed: the waits, and when the present one is over.
+    failing: Option<(ExponentialBackoff, Instant)>,
+    first_wait: Duration,
+}
+
+impl Recorder {
+    pub(super) fn new(registry: Arc<dyn Registry>, first_wait: Duration) -> Self {
+        Self { registry, pending: None, writing: None, failing: None, first_wait }
+    }
+
+    /// Has a record written, in place of one that waits.
+    pub(super) fn put(&mut self, record: &AgentInfo) {
+        self.pending = Some(Arc::new(record.clone()));
+    }
+
+    /// Drops what is not yet written: something newer is written in another way.
+    pub(super) fn clear(&mut self) {
+        (self.pending, self.writing) = (None, None);
+    }
+
+    /// Goes on with the writing; pending when there is nothing to write. Dropping
+    /// the future loses nothing.
+    pub(super) async fn drive(&mut self) -> Written {
+        if self.writing.is_none() {
+            if self.pending.is_none() {
+                return std::future::pending().await;
+            }
+            if let Some((_, until)) = &self.failing {
+                tokio::time::sleep_until(*until).await;
+            }
+            self.writing = self.pending.take().map(|record| {
+                let (registry, written) = (Arc::clone(&self.registry), Arc::clone(&record));
+                let write: Write = Box::pin(async move { registry.update(&written).await });
+                (record, write)
+            });
+        }
+        let Some((_, write)) = &mut self.writing else { return Written::Done };
+        let result = write.as_mut().await;
+        let record = self.writing.take().map(|(record, _)| record);
+        match result {
+            Ok(()) => {
+                self.failing = None;
+                Written::Done
+            }
+            Err(error @ RegistryError::Fenced { .. }) => {
+                self.clear();
+                Written::Fenced(error)
+            }
+            Err(error) => {
+                tracing::warn!(agent = record.as_ref().map(|record| tracing::field::display(&record.key)), %error, "the record is written later");
+                self.pending = self.pending.take().or(record);
+                self.fail();
+                Written::Later
+            }
+        }
+    }
+
+    /// Puts off the next attempt, for the registry has just failed.
+    pub(super) fn fail(&mut self) {
+        let mut waits = match self.failing.take() {
+            Some((waits, _)) => waits,
+            None => retry_waits(self.first_wait),
+        };
+        let wait = waits.next().unwrap_or(MAX_RETRY);
+        self.failing = Some((waits, Instant::now() + wait));
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("pending", &self.pending).finish_non_exhaustive()
+    }
+}
