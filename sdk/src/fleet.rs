@@ -67,8 +67,13 @@ impl Fleet {
                 applied.gone.push(id);
             }
         }
-        self.size.send_replace(Some(hosts.len()));
         applied
+    }
+
+    /// Tells those who wait for hosts. Not before placement knows of them too.
+    pub(crate) fn announce(&self) {
+        let hosts = self.read().len();
+        self.size.send_replace(Some(hosts));
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<HostId, Arc<LiveHost>>> {
