@@ -128,9 +128,9 @@ fn entry(toolchain: &Toolchain, policy: &str, bytes: &[u8]) -> Entry {
 }
 
 fn workspace() -> PathBuf {
-    // This package's folder is right below; the place it was compiled in is the
-    // place it is run in, for `cargo run` compiles it there.
-    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // `cargo run` says where this package is now; it may have been compiled elsewhere.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
     package.parent().map(Path::to_owned).unwrap_or(package)
 }
 

@@ -1,0 +1,116 @@
+//! Files that are no policies, and settings that are no settings.
+
+use std::fs;
+
+use guildhall::placement::{
+    BuiltIn, CompiledCache, ConfigureError, LoadError, MAX_POLICY_BYTES, PlacementService, Policy, PolicyLimits,
+    PolicySource, Sha256Digest,
+};
+
+use crate::{
+    made::{self, result},
+    source,
+};
+
+fn refused(source: &PolicySource) -> LoadError {
+    Policy::load(source, &CompiledCache::off()).unwrap_err()
+}
+
+#[test]
+fn what_is_not_a_policy_is_told_apart_from_what_is() {
+    let good = made::Policy::default().component();
+    let truncated = &good[..good.len() / 2];
+    let importing = wat::parse_str(
+        r#"(component (import "wasi:clocks/wall-clock@0.2.0" (instance)) (import "tick" (func)))"#,
+    )
+    .unwrap();
+    for (name, bytes, wanted) in [
+        ("empty", &b""[..], "policy empty is not a WebAssembly component: it is empty"),
+        ("words", b"once upon a time", "policy words is not a WebAssembly component: it does not begin as WebAssembly does"),
+        ("text", b"\n(component)", "policy text is not a WebAssembly component: it is WebAssembly text; `wasm-tools parse` makes a binary of it"),
+        ("module", &made::Policy::default().module(), "policy module is not a WebAssembly component: it is a core module; `wasm-tools component new` makes a component of it"),
+        ("future", b"\0asm\x0e\0\x01\0", "policy future is not a WebAssembly component: it is WebAssembly of another version"),
+        ("half", truncated, "policy half does not compile: "),
+        ("greedy", &importing, "policy greedy imports wasi:clocks/wall-clock@0.2.0, tick; a policy may import nothing"),
+        ("other", &wat::parse_str("(component)").unwrap(), "policy other is not of the world guildhall:placement/placement: "),
+    ] {
+        let error = refused(&source(name, bytes)).to_string();
+        match wanted.ends_with(": ") {
+            true => assert!(error.starts_with(wanted) && error.len() > wanted.len(), "{error}"),
+            false => assert_eq!(error, wanted),
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_policy_does_no_harm() {
+    let good = made::Policy::default().component();
+    for at in (8..good.len()).step_by(good.len() / 97) {
+        let mut flipped = good.clone();
+        flipped[at] ^= 0x10;
+        // Most do not compile; those that do are another policy, with bounds.
+        if let Ok(policy) = Policy::load(&source("flipped", flipped), &CompiledCache::off()) {
+            let _ = PlacementService::new(policy, &serde_json::json!({}), PolicyLimits::default());
+        }
+    }
+}
+
+#[test]
+fn files_are_named_when_they_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.wasm");
+    let error = refused(&PolicySource::parse(missing.to_str().unwrap()));
+    assert!(matches!(&error, LoadError::Unreadable { path, .. } if *path == missing), "{error}");
+    assert!(error.to_string().contains("missing.wasm: No such file"), "{error}");
+    assert!(error.to_string().contains("the built-in policies are round-robin and least-loaded"), "{error}");
+    assert!(matches!(refused(&PolicySource::File(dir.path().to_owned())), LoadError::Unreadable { .. }));
+
+    let huge = dir.path().join("huge.wasm");
+    fs::File::create(&huge).unwrap().set_len(MAX_POLICY_BYTES + 1).unwrap();
+    assert!(matches!(refused(&PolicySource::File(huge)), LoadError::TooLarge { name } if name == "huge"));
+}
+
+#[test]
+fn a_file_is_the_same_policy_as_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.wasm");
+    fs::write(&file, BuiltIn::LeastLoaded.bytes()).unwrap();
+    let policy = Policy::load(&PolicySource::File(file), &CompiledCache::off()).unwrap();
+    assert_eq!(policy.identity().name, "mine");
+    assert_eq!(policy.identity().sha256, Sha256Digest::of(BuiltIn::LeastLoaded.bytes()));
+}
+
+fn start(policy: &made::Policy, limits: PolicyLimits) -> Result<PlacementService, ConfigureError> {
+    let policy = Policy::load(&source("made", policy.component()), &CompiledCache::off()).unwrap();
+    PlacementService::new(policy, &serde_json::json!({}), limits)
+}
+
+#[test]
+fn a_policy_that_cannot_start_says_why() {
+    let limits = PolicyLimits::default();
+    let small = PolicyLimits { memory_bytes: 1 << 20, ..limits.clone() };
+    for (policy, limits, wanted) in [
+        (made::Policy { configure: result::REFUSE, ..Default::default() }, &limits, "policy made refuses its settings: nope"),
+        (made::Policy { configure: "(unreachable)", ..Default::default() }, &limits, "policy made trapped in configure: wasm trap: wasm `unreachable` instruction executed"),
+        (made::Policy { configure: "(loop $l (br $l)) (unreachable)", ..Default::default() }, &limits, "policy made took more than 50 ms of CPU time in configure"),
+        (made::Policy { module: "(func $f (loop $l (br $l))) (start $f)", ..Default::default() }, &limits, "policy made took more than 50 ms of CPU time in start"),
+        (made::Policy { module: "(table 20000 funcref)", ..Default::default() }, &limits, "policy made ran out of table space in start: it may have 10000 elements"),
+        (made::Policy::default(), &small, "policy made ran out of memory in start: it may have 1048576 bytes"),
+    ] {
+        assert_eq!(start(&policy, limits.clone()).unwrap_err().to_string(), wanted);
+    }
+}
+
+#[test]
+fn stock_policies_name_the_wrong_setting() {
+    for (policy, settings, wanted) in [
+        (BuiltIn::LeastLoaded, serde_json::json!({"weights": {"cpu": "high"}}), "policy least-loaded refuses its settings: weights.cpu: must be a number, not text"),
+        (BuiltIn::RoundRobin, serde_json::json!({"weights": {}}), "policy round-robin refuses its settings: weights: is not a setting of this policy"),
+        (BuiltIn::RoundRobin, serde_json::json!([]), "policy round-robin refuses its settings: the settings must be an object, not a list"),
+    ] {
+        let policy = Policy::load(&policy.into(), &CompiledCache::off()).unwrap();
+        let error = PlacementService::new(policy, &settings, PolicyLimits::default()).unwrap_err();
+        assert!(matches!(error, ConfigureError::Settings { .. }));
+        assert_eq!(error.to_string(), wanted);
+    }
+}
