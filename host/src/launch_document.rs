@@ -83,6 +83,8 @@ pub(crate) mod tests {
             machine_id: 3,
             default_topic: "default".to_owned(),
             runner: None,
+            resources: Default::default(),
+            qos: Default::default(),
         }
     }
 

@@ -166,10 +166,11 @@ async fn the_same_agent_id_runs_in_two_guilds() {
 async fn a_create_that_nobody_waits_for_leaves_nothing_running() {
     let setup = setup().await;
     let request = || setup.supervisor.create(launch("a", r#"{"ready_after_ms":60000}"#), "r".to_owned());
+    let key = key("g", "a");
     let mut create = Box::pin(request());
     let starting = tokio::select! {
         _ = &mut create => unreachable!("it is not ready for a minute"),
-        agent = setup.until(&key("g", "a"), |agent| agent.pid.is_some()) => agent,
+        agent = setup.until(&key, |agent| agent.pid.is_some()) => agent,
     };
     // A second caller waits too: the first may go.
     let mut joined = Box::pin(request());

@@ -10,9 +10,10 @@ use echo_runner::{Order, Pong};
 use futures::StreamExt;
 use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
-    host::{HostInfo, LeaseId, PolicyIdentity},
+    host::{HostInfo, LeaseId},
     ids::{AgentId, AgentKey, GuildId, HostId},
     launch::{Json, Launch},
+    placement::{PolicyIdentity, Sha256Digest},
     registry::{MemoryRegistry, Registration, Registry},
 };
 use guildhall_host::{
@@ -48,7 +49,7 @@ pub(crate) fn host_info(id: &str) -> HostInfo {
         capacity: 100,
         draining: false,
         load: Default::default(),
-        policy: PolicyIdentity { name: String::new(), sha256: String::new() },
+        policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
     }
 }
 
@@ -115,6 +116,8 @@ pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
         machine_id: 1,
         default_topic: "default".to_owned(),
         runner: None,
+        resources: Default::default(),
+        qos: Default::default(),
     }
 }
 
