@@ -3,6 +3,7 @@
 mod capacity;
 mod create;
 mod environment;
+mod host_death;
 mod output;
 mod registry;
 mod restart;
