@@ -5,13 +5,12 @@
 
 CARGO ?= cargo
 ARGS ?=
-export RUSTDOCFLAGS ?= -D warnings
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench policies setup lint unit doc deny clean
 
 help: ## List the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
 
 demo: ## Run a guild on an embedded fleet. ARGS="--spec PATH --policy NAME|PATH.wasm --hosts N --json"
 	@$(CARGO) build --release -p guildhall-demo -p echo-runner
@@ -34,7 +33,7 @@ unit: redis ## The tests alone. ARGS="NAME" runs some of them
 	$(CARGO) test --release --workspace $(ARGS)
 
 doc: ## The documentation of the public items, without a warning
-	$(CARGO) doc --release --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
 
 deny: ## Licences, duplicate versions and sources of what we depend on
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
