@@ -73,14 +73,11 @@ impl Placement {
         &self,
         store: &mut wasmtime::Store<S>,
         request: &types::PlacementRequest,
+        ticket: Option<u64>,
     ) -> wasmtime::Result<Answer> {
         let labels = labels(&request.labels);
-        let custom: Vec<_> = request
-            .resources
-            .custom
-            .iter()
-            .map(|(name, &amount)| wire::Quantity { name, amount })
-            .collect();
+        let custom: Vec<_> =
+            request.resources.custom.iter().map(|(name, &amount)| wire::Quantity { name, amount }).collect();
         let excluded: Vec<&str> = request.excluded.iter().map(|host| host.as_str()).collect();
         let request = wire::Request {
             guild: request.key.guild.as_str(),
@@ -99,7 +96,7 @@ impl Placement {
                 latency_ms: request.qos.latency.map(milliseconds),
             },
             excluded: &excluded,
-            ticket: request.ticket,
+            ticket,
         };
         let answer = self.guildhall_placement_policy().call_place(store, request)?;
         Ok(answer.map(|decision| (decision.host, decision.reason)).map_err(|refusal| refusal.reason))
