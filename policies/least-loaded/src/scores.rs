@@ -131,7 +131,11 @@ mod tests {
                 scores.insert(at, load);
             }
             let before = scores.clone();
-            assert_eq!(scores.least(start, excluded.iter().copied()), wanted, "{loads:?} {start} {excluded:?}");
+            assert_eq!(
+                scores.least(start, excluded.iter().copied()),
+                wanted,
+                "{loads:?} {start} {excluded:?}"
+            );
             assert_eq!(scores, before, "exclusions are undone");
         }
     }

@@ -5,8 +5,9 @@ use std::{future::Future, time::Duration};
 use futures::{Stream, StreamExt};
 use guildhall::{
     agent::{AgentInfo, AgentState},
-    host::{HostInfo, HostLoad, LeaseId, PolicyIdentity},
+    host::{HostInfo, HostLoad, LeaseId},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyIdentity, Sha256Digest},
     registry::{ClaimOutcome, Registration, Registry},
 };
 
@@ -43,7 +44,7 @@ pub fn host(id: &str) -> HostInfo {
         capacity: 100,
         draining: false,
         load: HostLoad { cpu_fraction: 0.25, memory_total: 1 << 40, ..HostLoad::default() },
-        policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: "ab".repeat(32) },
+        policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: Sha256Digest::of(b"a policy") },
     }
 }
 
