@@ -22,7 +22,7 @@ fn be_a_host() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let setup = setup().await;
-        let good = setup.create("good", r#"{"fork_children":1}"#).await.unwrap();
+        let good = setup.create("good", "{}").await.unwrap();
         let stubborn = setup.create("stubborn", r#"{"ignore_sigterm":true}"#).await.unwrap();
         let hung = setup.create("hung", r#"{"on_start":"hang_after_ready"}"#).await.unwrap();
         let pids = [good.pid, stubborn.pid, hung.pid].map(|pid| pid.unwrap().to_string());

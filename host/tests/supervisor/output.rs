@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use guildhall_host::{runner::Runner, supervisor::CreateError};
 use rustix::process::Signal;
 
-use crate::setup::{all_processes, key, kill, setup_with};
+use crate::setup::{gone, key, kill, setup_with};
 
 /// Resident memory of this process, bytes.
 fn resident() -> u64 {
@@ -57,11 +57,9 @@ async fn a_child_that_holds_the_pipe_does_not_hold_up_the_end() {
         }
         other => panic!("{other:?}"),
     }
-    for pid in all_processes() {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if command == "sleep\0600\0" {
-            kill(pid, Signal::KILL);
-        }
+    for pid in setup.processes() {
+        kill(pid, Signal::KILL);
+        gone(pid).await;
     }
     setup.assert_nothing_left().await;
 }

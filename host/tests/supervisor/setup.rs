@@ -188,12 +188,15 @@ impl Setup {
         let counts = self.supervisor.counts();
         assert_eq!((counts.running, counts.starts_in_flight), (0, 0));
         assert_eq!(self.registry.agents_in_guild(&GuildId::new("g").unwrap()).await.unwrap(), []);
-        assert_eq!(self.processes(), Vec::<u32>::new());
+        // Agents are gone by now; children of theirs are killed, and init reaps them.
+        for pid in self.processes() {
+            gone(pid).await;
+        }
         self.supervisor.shutdown().await;
     }
 
-    /// Processes, zombies too, that were started with this setup's directory in
-    /// their environment or that are children of this very test.
+    /// Processes with this setup's directory in their environment, as its agents
+    /// and all their children have it.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mark = self.dir.path().to_str().unwrap();
         let has_mark = |pid: &u32| {
@@ -204,7 +207,7 @@ impl Setup {
     }
 }
 
-pub(crate) fn all_processes() -> Vec<u32> {
+fn all_processes() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap();
     entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).collect()
 }
