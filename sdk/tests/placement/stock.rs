@@ -13,8 +13,9 @@ use proptest::prelude::*;
 use crate::{host, join, request};
 
 fn service(policy: BuiltIn) -> PlacementService {
-    static LOADED: LazyLock<[Policy; 2]> =
-        LazyLock::new(|| BuiltIn::ALL.map(|policy| Policy::load(&policy.into(), &CompiledCache::off()).unwrap()));
+    static LOADED: LazyLock<[Policy; 2]> = LazyLock::new(|| {
+        BuiltIn::ALL.map(|policy| Policy::load(&policy.into(), &CompiledCache::off()).unwrap())
+    });
     let policy = LOADED.iter().find(|loaded| loaded.identity().name == policy.name()).unwrap();
     PlacementService::new(policy.clone(), &serde_json::json!({}), Default::default()).unwrap()
 }
@@ -33,7 +34,9 @@ fn they_are_small_and_know_their_names() {
 fn round_robin_takes_the_host_whose_turn_the_ticket_says_it_is() {
     let service = service(BuiltIn::RoundRobin);
     service.observe(["b", "a", "c"].map(join));
-    for (ticket, excluded, wanted) in [(0, &[][..], "a"), (4, &[], "b"), (4, &["b"], "c"), (5, &["c", "a"], "b")] {
+    for (ticket, excluded, wanted) in
+        [(0, &[][..], "a"), (4, &[], "b"), (4, &["b"], "c"), (5, &["c", "a"], "b")]
+    {
         let mut request = request("agent");
         request.ticket = Some(ticket);
         request.excluded = excluded.iter().map(|id| host(id)).collect();

@@ -165,7 +165,8 @@ impl State {
             }
             (Some(current), Some(epoch)) => current.agent.epoch == epoch,
             (Some(current), None) => {
-                !current.agent.state.is_live() || !self.in_force(&current.agent.host, &current.lease, Instant::now())
+                !current.agent.state.is_live()
+                    || !self.in_force(&current.agent.host, &current.lease, Instant::now())
             }
         };
         if let (false, Some(current)) = (granted, current) {

@@ -1,0 +1,12 @@
+//! The supervisor, with real processes and the registry in memory.
+
+mod capacity;
+mod create;
+mod environment;
+mod host_death;
+mod output;
+mod registry;
+mod restart;
+mod setup;
+mod stop;
+mod watching;

@@ -1,0 +1,272 @@
+//! The registry: away, slow, forgetful, and held by another host.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use echo_runner::Order;
+use futures::stream::BoxStream;
+use guildhall::{
+    agent::{AgentEvent, AgentInfo, AgentState},
+    host::{HostEvent, HostInfo, LeaseId, LiveHost},
+    ids::{AgentKey, Epoch, GuildId, HostId},
+    registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
+};
+use guildhall_host::supervisor::{CreateError, StopError};
+
+use crate::setup::{Setup, exists, key, launch, register, setup, setup_on};
+
+/// A registry that fails on demand: before it does what was asked, or after.
+#[derive(Debug, Default)]
+struct Failing {
+    memory: MemoryRegistry,
+    away: AtomicBool,
+    answers_lost: AtomicBool,
+}
+
+impl Failing {
+    fn fail<T>(&self) -> Result<T, RegistryError> {
+        Err(RegistryError::Unavailable { address: "test".to_owned(), source: "it is away".into() })
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, RegistryError>> + Send,
+    ) -> Result<T, RegistryError> {
+        if self.away.load(Ordering::Relaxed) {
+            return self.fail();
+        }
+        let result = call.await;
+        if self.answers_lost.load(Ordering::Relaxed) { self.fail() } else { result }
+    }
+}
+
+#[async_trait]
+impl Registry for Failing {
+    async fn register(&self, h: &HostInfo, l: &LeaseId, t: Duration) -> Result<Registration, RegistryError> {
+        self.call(self.memory.register(h, l, t)).await
+    }
+    async fn renew(
+        &self,
+        h: &HostId,
+        l: &LeaseId,
+        t: Duration,
+        r: Option<&HostInfo>,
+    ) -> Result<(), RegistryError> {
+        self.call(self.memory.renew(h, l, t, r)).await
+    }
+    async fn leave(&self, h: &HostId, l: &LeaseId) -> Result<(), RegistryError> {
+        self.call(self.memory.leave(h, l)).await
+    }
+    async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
+        self.call(self.memory.hosts()).await
+    }
+    fn watch_hosts(&self) -> BoxStream<'static, HostEvent> {
+        self.memory.watch_hosts()
+    }
+    async fn claim(
+        &self,
+        a: &AgentInfo,
+        l: &LeaseId,
+        r: Option<Epoch>,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        self.call(self.memory.claim(a, l, r)).await
+    }
+    async fn reassert(&self, k: &AgentKey, e: Epoch, l: &LeaseId) -> Result<(), RegistryError> {
+        self.call(self.memory.reassert(k, e, l)).await
+    }
+    async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
+        self.call(self.memory.update(a)).await
+    }
+    async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
+        self.call(self.memory.release(k, e)).await
+    }
+    async fn agent(&self, k: &AgentKey) -> Result<Option<Claimed>, RegistryError> {
+        self.call(self.memory.agent(k)).await
+    }
+    async fn agents_in_guild(&self, g: &GuildId) -> Result<Vec<Claimed>, RegistryError> {
+        self.call(self.memory.agents_in_guild(g)).await
+    }
+    fn watch_guild(&self, g: &GuildId) -> BoxStream<'static, AgentEvent> {
+        self.memory.watch_guild(g)
+    }
+    async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
+        self.call(self.memory.ticket(c)).await
+    }
+}
+
+async fn failing() -> (Setup, Arc<Failing>) {
+    let failing = Arc::new(Failing::default());
+    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", |_, _| {}).await;
+    (setup, failing)
+}
+
+/// Waits until the registry's record is as wanted.
+async fn recorded(setup: &Setup, key: &AgentKey, wanted: impl Fn(Option<&AgentInfo>) -> bool) {
+    let wait = async {
+        while !wanted(setup.record(key).await.as_ref()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let result = tokio::time::timeout(crate::setup::LIMIT, wait).await;
+    assert!(result.is_ok(), "{:?}", setup.record(key).await);
+}
+
+#[tokio::test]
+async fn agents_live_on_while_it_is_away_and_restarts_wait_for_it() {
+    let (setup, registry) = failing().await;
+    let (steady, crashing) =
+        (setup.create("steady", "{}").await.unwrap(), setup.create("crashing", "{}").await.unwrap());
+    registry.away.store(true, Ordering::Relaxed);
+    setup.order(&crashing, Order::Crash).await;
+    let waiting = setup.until(&crashing.key, |agent| agent.restarts == 1).await;
+    assert_eq!((waiting.state, waiting.epoch), (AgentState::Restarting, crashing.epoch));
+    assert!(matches!(setup.create("new", "{}").await, Err(CreateError::Registry(_))));
+    assert_eq!(setup.ping(&steady).await.epoch, steady.epoch.0);
+    // The registry still has what it had.
+    assert_eq!(setup.record(&crashing.key).await.unwrap(), crashing);
+
+    registry.away.store(false, Ordering::Relaxed);
+    let again =
+        setup.until(&crashing.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
+    assert!(again.epoch > crashing.epoch);
+    recorded(&setup, &crashing.key, |record| record == Some(&again)).await;
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_stop_while_it_is_away_ends_the_process_and_is_told_later() {
+    let (setup, registry) = failing().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    registry.away.store(true, Ordering::Relaxed);
+    let error = setup.supervisor.stop(&agent.key, None).await.unwrap_err();
+    assert!(matches!(error, StopError::Registry { .. }), "{error:?}");
+    assert!(!exists(agent.pid.unwrap()));
+    assert_eq!(setup.supervisor.counts().running, 0);
+    registry.away.store(false, Ordering::Relaxed);
+    recorded(&setup, &agent.key, |record| record.is_none()).await;
+    match setup.supervisor.stop(&agent.key, None).await {
+        Ok(_) | Err(StopError::NotFound { .. }) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_given_back() {
+    let (setup, registry) = failing().await;
+    registry.answers_lost.store(true, Ordering::Relaxed);
+    let error = setup.create("a", "{}").await.unwrap_err();
+    assert!(matches!(error, CreateError::Registry(_)), "{error:?}");
+    let key = key("g", "a");
+    assert!(setup.record(&key).await.is_some(), "the claim was made all the same");
+    registry.answers_lost.store(false, Ordering::Relaxed);
+    recorded(&setup, &key, |record| record.is_none()).await;
+    let again = setup.supervisor.create(launch("a", "{}"), "again".to_owned());
+    again.await.unwrap();
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
+    let (setup, registry) = failing().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    registry.answers_lost.store(true, Ordering::Relaxed);
+    setup.order(&agent, Order::Crash).await;
+    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.epoch > agent.epoch)).await;
+    registry.answers_lost.store(false, Ordering::Relaxed);
+    let again =
+        setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
+    assert_eq!(setup.ping(&again).await.epoch, again.epoch.0);
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_another_host_has_is_refused_and_named() {
+    let memory = MemoryRegistry::new();
+    let one = setup_on(memory.clone(), Arc::new(memory.clone()), "h1", |_, _| {}).await;
+    let two = setup_on(memory.clone(), Arc::new(memory.clone()), "h2", |_, _| {}).await;
+    let agent = one.create("a", "{}").await.unwrap();
+    match two.create("a", "{}").await.unwrap_err() {
+        CreateError::AlreadyRunning { holder } => assert_eq!(*holder, agent),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(two.supervisor.counts().running, 0);
+    one.supervisor.drain(crate::setup::LIMIT).await;
+    two.assert_nothing_left().await;
+    one.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn after_a_lost_lease_agents_that_were_taken_over_are_killed_and_the_rest_go_on() {
+    let setup = setup().await;
+    let (kept, taken) =
+        (setup.create("kept", "{}").await.unwrap(), setup.create("taken", "{}").await.unwrap());
+
+    // The lease ends, and another host is faster with one of the two.
+    let old = setup.lease.borrow().clone();
+    setup.registry.leave(&kept.host, &old).await.unwrap();
+    let other = register(&setup.registry, "h2").await;
+    let theirs = AgentInfo { host: HostId::new("h2").unwrap(), ..taken.clone() };
+    let outcome = setup.registry.claim(&theirs, &other, None).await.unwrap();
+    let ClaimOutcome::Claimed(their_epoch) = outcome else { panic!("{outcome:?}") };
+
+    let lease = register(&setup.registry, "h1").await;
+    setup.lease.send_replace(lease.clone());
+    let reasserted = setup.supervisor.reassert(&lease).await.unwrap();
+    assert_eq!((reasserted.kept, reasserted.fenced), (1, vec![taken.key.clone()]));
+    assert!(!exists(taken.pid.unwrap()));
+    assert_eq!(setup.supervisor.list(None), [kept.clone()]);
+    let claimed = setup.registry.agent(&kept.key).await.unwrap().unwrap();
+    assert_eq!((claimed.agent, claimed.lease), (kept.clone(), lease));
+    // What the other host has is as it was.
+    let record = setup.record(&taken.key).await.unwrap();
+    assert_eq!((record.epoch, record.host.as_str()), (their_epoch, "h2"));
+
+    setup.registry.release(&taken.key, their_epoch).await.unwrap();
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_registry_that_lost_its_data_kills_nothing() {
+    let setup = setup().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    setup.registry.release(&agent.key, agent.epoch).await.unwrap();
+    let lease = setup.lease.borrow().clone();
+    let reasserted = setup.supervisor.reassert(&lease).await.unwrap();
+    assert_eq!((reasserted.kept, reasserted.fenced.len()), (1, 0));
+    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
+    assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_taken_over_while_it_was_down_does_not_come_back() {
+    let setup = setup().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    let other = register(&setup.registry, "h2").await;
+    let theirs = AgentInfo { host: HostId::new("h2").unwrap(), ..agent.clone() };
+    setup.registry.claim(&theirs, &other, Some(agent.epoch)).await.unwrap();
+    setup.order(&agent, Order::Crash).await;
+    let mut wait = setup.supervisor.watch();
+    let gone = async {
+        use futures::StreamExt;
+        while setup.supervisor.get(&agent.key).is_some() {
+            wait.next().await;
+        }
+    };
+    tokio::time::timeout(crate::setup::LIMIT, gone).await.unwrap();
+    assert_eq!(setup.record(&agent.key).await.unwrap().host.as_str(), "h2");
+    assert_eq!(setup.processes(), Vec::<u32>::new());
+    setup.supervisor.shutdown().await;
+}
