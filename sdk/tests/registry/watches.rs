@@ -44,6 +44,7 @@ async fn a_guild_is_watched([a, b]: Pair) {
     let started = AgentInfo { epoch, ..agent(&key("g", "c"), "h1") };
     assert_eq!(next(&mut watch).await, AgentEvent::Changed(started.clone()));
     a.reassert(&key("g", "c"), epoch, &lease("l2")).await.unwrap();
+    assert_eq!(next(&mut watch).await, AgentEvent::Changed(started.clone()));
     let running = AgentInfo { state: AgentState::Running, pid: Some(42), ..started };
     a.update(&running).await.unwrap();
     assert_eq!(next(&mut watch).await, AgentEvent::Changed(running));

@@ -187,8 +187,9 @@ impl State {
         epoch: Epoch,
         lease: &LeaseId,
     ) -> Result<(), RegistryError> {
-        let (claimed, _) = self.fenced(key, epoch)?;
+        let (claimed, changes) = self.fenced(key, epoch)?;
         claimed.lease = lease.clone();
+        changes.publish(|| AgentEvent::Changed(claimed.agent.clone()));
         Ok(())
     }
 

@@ -192,7 +192,7 @@ impl Registry for RedisRegistry {
     async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError> {
         let keys = self.schema.guild(&key.guild);
         let mut script = scripts::REASSERT.key(&keys.agents);
-        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str());
+        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str()).arg(&keys.changes);
         self.ask_fenced(key, epoch, &keys.agents, &script).await
     }
 

@@ -15,7 +15,7 @@
 //! | channel | tells |
 //! | --- | --- |
 //! | `guildhall:{hosts}:changes` | `+` and the record of a host that registered or reported; `-` and the id of one that left |
-//! | `guildhall:{g:GUILD}:changes` | `+` and the entry of an agent that was claimed or updated; `-EPOCH ID` of one that was released |
+//! | `guildhall:{g:GUILD}:changes` | `+` and the entry of an agent that was claimed, updated or reasserted; `-EPOCH ID` of one that was released |
 //! | `guildhall:{…}:mark:ID` | see [`watch`](super::watch): a watcher's own, told when it was answered |
 //!
 //! LEASE is a [`LeaseId`](crate::host::LeaseId), REPORTED is when the JSON was written
