@@ -170,7 +170,9 @@ fn linker_version(linker: &Path) -> anyhow::Result<String> {
     if linker.ends_with("rust-lld") {
         command.args(["-flavor", "wasm"]);
     }
-    Ok(output(command.arg("--version"))?.lines().next().unwrap_or_default().trim().to_owned())
+    let version = output(command.arg("--version"))?;
+    // Behind the version, in brackets, is where LLD's own build had its source.
+    Ok(version.split(" (").next().unwrap_or_default().trim().to_owned())
 }
 
 fn output(command: &mut Command) -> anyhow::Result<String> {

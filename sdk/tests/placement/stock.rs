@@ -31,6 +31,24 @@ fn they_are_small_and_know_their_names() {
 }
 
 #[test]
+fn threads_share_a_service_and_no_agent_is_placed_twice_over() {
+    let service = service(BuiltIn::LeastLoaded);
+    service.observe((0..8).map(|at| join(&format!("host-{at}"))));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let service = &service;
+            scope.spawn(move || {
+                for agent in 0..20 {
+                    service.place(&request(&format!("agent-{thread}-{agent}"))).unwrap();
+                }
+            });
+        }
+    });
+    // 8 hosts of 10 took exactly 80 agents.
+    assert!(matches!(service.place(&request("one more")), Err(PlaceError::Refused { .. })));
+}
+
+#[test]
 fn round_robin_takes_the_host_whose_turn_the_ticket_says_it_is() {
     let service = service(BuiltIn::RoundRobin);
     service.observe(["b", "a", "c"].map(join));

@@ -31,7 +31,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 /// What to do after a host did not answer with a started agent.
 enum Next {
     /// Nothing: an earlier attempt of this launch did start it.
-    Done(AgentInfo),
+    Done(Box<AgentInfo>),
     /// Ask another host, which may take it.
     Elsewhere,
     /// Wait and ask again: a claim is in the way that a host made which cannot be
@@ -98,7 +98,7 @@ impl Shared {
                 Err(fault) => fault,
             };
             match self.judge(&request.key, request_id, &host, &fault, &tried).await? {
-                Next::Done(agent) => return Ok(agent),
+                Next::Done(agent) => return Ok(*agent),
                 Next::Elsewhere => {
                     info!(%host, reason = %fault.reason, %fault, "host does not take the agent; asking another");
                     request.excluded.push(host.clone());
@@ -182,7 +182,7 @@ impl Shared {
         if ours {
             let agent = self.directory.agent(key).await?.filter(|agent| agent.epoch == holder.epoch);
             if let Some(agent) = agent.filter(|agent| agent.state == AgentState::Running) {
-                return Ok(Next::Done(agent));
+                return Ok(Next::Done(Box::new(agent)));
             }
             return Ok(Next::Wait);
         }

@@ -30,7 +30,7 @@
 //! epoch of a guild stays for ever: a store that an agent fences with its epoch may
 //! remember it as long.
 //!
-//! Memory, measured with `MEMORY USAGE` on Redis 7.0 (see `tests/registry/figures.rs`):
+//! Memory, measured with `MEMORY USAGE` on Redis 7.0 (see `tests/registry/size.rs`):
 //! 512 bytes for an agent whose JSON has 365, and 88 for the epoch of a guild.
 
 use crate::ids::GuildId;
