@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
 
     for outcome in engine.run_guild(&guild, &LaunchOptions::default()).await {
         match outcome.result {
-            Ok(agent) => println!("{} runs on {} as process {:?}", agent.key, agent.host, agent.pid),
+            Ok(agent) => println!("{} runs on {} in epoch {}", agent.key, agent.host, agent.epoch),
             Err(error) => println!("{} does not run: {error}", outcome.key),
         }
     }

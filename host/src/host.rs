@@ -21,10 +21,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService,
+    service::LayerExt,
     transport::{Server, server::Router},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+use tower::util::MapResponseLayer;
 use tracing::{error, info};
 
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     load::LoadMeter,
     service::Service,
     supervisor::{Supervisor, SupervisorError},
+    unreadable,
 };
 
 /// Calls that one connection may have under way.
@@ -156,12 +159,13 @@ impl Host {
             meter: Arc::new(Mutex::new(meter)),
             ending: server_ending.clone(),
         };
+        let service = AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES);
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
         let router = server()
             .add_service(health_service)
             .add_service(reflection)
-            .add_service(AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES));
+            .add_service(MapResponseLayer::new(unreadable::explain).named_layer(service));
         let server = tokio::spawn(serve(router, listener, server_ending.clone()));
 
         let host = Self {

@@ -27,6 +27,7 @@ mod load;
 pub mod runner;
 mod service;
 pub mod supervisor;
+mod unreadable;
 
 pub use self::{
     config::{HostArgs, HostConfig},

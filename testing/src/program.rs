@@ -54,7 +54,7 @@ impl Program {
     /// # Panics
     /// When the output ends without it, or after a minute.
     pub fn wait_for_output(&self, wanted: &str) -> String {
-        self.stdout.wait_for(wanted).unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
+        self.stdout.wait_for(wanted, 1).unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
     }
 
     /// Waits for a line of its log, which is standard error, that contains `wanted`.
@@ -62,7 +62,17 @@ impl Program {
     /// # Panics
     /// When the log ends without it, or after a minute.
     pub fn wait_for_log(&self, wanted: &str) -> String {
-        self.stderr.wait_for(wanted).unwrap_or_else(|| panic!("{} never logged {wanted:?}:\n{}", self.name, self.said()))
+        self.wait_for_logs(wanted, 1)
+    }
+
+    /// Waits for so many lines of its log that contain `wanted`; answers the last.
+    ///
+    /// # Panics
+    /// When the log ends without them, or after a minute.
+    pub fn wait_for_logs(&self, wanted: &str, lines: usize) -> String {
+        self.stderr
+            .wait_for(wanted, lines)
+            .unwrap_or_else(|| panic!("{} did not log {wanted:?} {lines} times:\n{}", self.name, self.said()))
     }
 
     /// What it has logged so far.
@@ -134,9 +144,11 @@ impl Output {
         Self { shared, reader: Some(reader) }
     }
 
-    fn wait_for(&self, wanted: &str) -> Option<String> {
+    /// The nth line that contains `wanted`.
+    fn wait_for(&self, wanted: &str, nth: usize) -> Option<String> {
         let (lines, news) = &*self.shared;
-        let found = |lines: &Lines| lines.lines.iter().find(|line| line.contains(wanted)).cloned();
+        let found =
+            |lines: &Lines| lines.lines.iter().filter(|line| line.contains(wanted)).nth(nth - 1).cloned();
         let guard = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let (guard, _) = news
             .wait_timeout_while(guard, LIMIT, |lines| !lines.ended && found(lines).is_none())

@@ -1,0 +1,70 @@
+//! How a host ends, and what is left then: nothing.
+
+use guildhall::{agent::AgentState, engine::ExecutionEngine};
+use guildhall_testing::{RedisServer, Signal};
+
+use crate::setup::{all_in, engine, guild, pids, registry, run, until_agents, world};
+
+#[tokio::test]
+async fn sigterm_drains_a_host() {
+    let redis = RedisServer::start().unwrap();
+    let world = world();
+    let (mut first, mut second) = (world.host("h1", &redis), world.host("h2", &redis));
+    let registry = registry(&redis).await;
+    let engine = engine(&registry, 2).await;
+    let agents = run(&engine, 4).await;
+    let on = |host: &str| agents.iter().filter(|agent| agent.host.as_str() == host).cloned().collect::<Vec<_>>();
+    assert_eq!((on("h1").len(), on("h2").len()), (2, 2), "the two take turns");
+
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait().code(), Some(0), "{}", first.log());
+    let hosts: Vec<_> = registry.hosts().await.unwrap().into_iter().map(|host| host.info.id).collect();
+    assert_eq!(hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>(), ["h2"]);
+    assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap(), on("h2"));
+    assert_eq!(world.processes(), pids(&on("h2")));
+
+    second.signal(Signal::TERM);
+    assert_eq!(second.wait().code(), Some(0), "{}", second.log());
+    assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap(), []);
+    assert_eq!(world.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn sigkill_leaves_no_agent_and_its_agents_are_lost() {
+    let redis = RedisServer::start().unwrap();
+    let world = world();
+    let (mut first, _second) = (world.host("h1", &redis), world.host("h2", &redis));
+    let registry = registry(&redis).await;
+    let engine = engine(&registry, 2).await;
+    let agents = run(&engine, 4).await;
+
+    first.signal(Signal::KILL);
+    first.wait();
+    let lost = |agents: &[guildhall::agent::AgentInfo]| {
+        agents.iter().all(|agent| (agent.state == AgentState::Lost) == (agent.host.as_str() == "h1"))
+    };
+    let after = until_agents(&engine, lost).await;
+    assert_eq!(after.len(), 4, "nothing is silently lost");
+    let left: Vec<_> = after.into_iter().filter(|agent| agent.state == AgentState::Running).collect();
+    assert_eq!(left.len(), 2);
+
+    // What was lost runs again where there is a host.
+    for agent in agents.iter().filter(|agent| agent.host.as_str() == "h1") {
+        let again = engine.run_agent(crate::setup::launch(agent.key.agent.as_str())).await.unwrap();
+        assert_eq!(again.host.as_str(), "h2");
+        assert!(again.epoch > agent.epoch);
+    }
+    let now = until_agents(&engine, all_in(AgentState::Running)).await;
+    let mut processes = world.processes();
+    processes.sort_unstable();
+    assert_eq!(processes, pids(&now), "the dead host's agents are dead");
+}
+
+#[tokio::test]
+async fn a_host_in_memory_is_a_fleet_of_its_own() {
+    let world = world();
+    let mut host = crate::setup::ready(&mut world.command());
+    host.signal(Signal::INT);
+    assert_eq!(host.wait().code(), Some(0));
+    assert_eq!(host.output(), "", "the log is standard error");
+}

@@ -1,0 +1,38 @@
+//! The password of the registry stays with the host.
+
+use guildhall::engine::{ExecutionEngine, GrpcEngine};
+use guildhall_testing::{RedisServer, environment};
+
+use crate::setup::{LIMIT, launch_that, ready, world};
+
+const PASSWORD: &str = "hunter2-and-then-some";
+
+#[tokio::test]
+async fn the_password_is_neither_in_the_log_nor_in_an_agents_environment() {
+    let mut redis = RedisServer::start_with(&["--requirepass", PASSWORD]).unwrap();
+    let world = world();
+    let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port());
+    let host = ready(world.command().env("REDIS_URL", &url).env("LOG", "trace").env("HOSTNAME", "h1"));
+    let registry = guildhall::registry::RedisRegistry::connect(&url, Default::default()).await.unwrap();
+    let engine = GrpcEngine::builder().registry(std::sync::Arc::new(registry)).build().await.unwrap();
+    engine.wait_for_hosts(1, LIMIT).await.unwrap();
+    let agent = engine.run_agent(launch_that("a", r#"{"fork_children": 1}"#)).await.unwrap();
+
+    let processes = world.processes();
+    assert_eq!(processes.len(), 2, "the agent and its child");
+    assert!(processes.contains(&agent.pid.unwrap()));
+    for pid in processes {
+        let environment = environment(pid);
+        assert!(environment.contains("ECHO_DIR="), "{environment}");
+        for word in [PASSWORD, "REDIS_URL", "RUNNERS", "LOG_FORMAT"] {
+            assert!(!environment.contains(word), "{word} in {environment}");
+        }
+    }
+    // Nor when the registry fails.
+    redis.stop();
+    host.wait_for_log("the lease was not renewed");
+    let error = engine.get_agent(&agent.key).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(PASSWORD));
+    let log = host.log();
+    assert!(!log.contains(PASSWORD), "{log}");
+}
