@@ -24,6 +24,7 @@ pub mod restart;
 mod spawner;
 mod stdin;
 mod table;
+mod vfork;
 mod watching;
 
 use std::{

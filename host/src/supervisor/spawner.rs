@@ -6,18 +6,20 @@
 
 use std::{
     io,
-    process::Command,
     sync::{Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
 use tokio::sync::oneshot;
 
-use super::process::Spawned;
+use super::{
+    process::{Input, Spawned},
+    vfork::Program,
+};
 
-/// Boxed, for a command is large and the queue is not.
 struct Job {
-    command: Box<Command>,
+    program: Program,
+    input: Input,
     answer: oneshot::Sender<io::Result<Spawned>>,
 }
 
@@ -34,18 +36,18 @@ impl Spawner {
     pub(super) fn start() -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let thread = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-            for Job { mut command, answer } in queue {
+            for Job { program, input, answer } in queue {
                 // When nobody waits any more, dropping the process ends it.
-                drop(answer.send(Spawned::start(&mut command)));
+                drop(answer.send(Spawned::start(&program, input)));
             }
         })?;
         Ok(Self(Mutex::new(Some(Running { jobs, thread }))))
     }
 
     /// Starts a process. It lives while its owner holds it.
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Spawned> {
+    pub(super) async fn spawn(&self, program: Program, input: Input) -> io::Result<Spawned> {
         let (answer, spawned) = oneshot::channel();
-        let job = Job { command: Box::new(command), answer };
+        let job = Job { program, input, answer };
         let sent = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(running) => running.jobs.send(job).is_ok(),
             None => false,
