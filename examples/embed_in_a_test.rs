@@ -20,7 +20,7 @@ agents:
 
 #[tokio::test]
 async fn the_newsroom_runs_on_two_hosts() -> anyhow::Result<()> {
-    let runner = Runner::new("echo", echo_runner::binary()?).class_name("newsroom.*")?;
+    let runner = Runner::new("echo", echo_runner::binary()?);
     let fleet = Fleet::builder(RunnerTable::from_iter([runner])).hosts(2).start().await?;
     let engine = fleet.engine().build().await?;
     engine.wait_for_hosts(2, Duration::from_secs(10)).await?;

@@ -19,8 +19,11 @@ use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServi
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::Router};
-use tonic_health::server::HealthReporter;
+use tonic::{
+    server::NamedService,
+    transport::{Server, server::Router},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tracing::{error, info};
 
@@ -154,7 +157,7 @@ impl Host {
             ending: server_ending.clone(),
         };
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<AgentHostServiceServer<Service>>().await;
+        set_health(&health, ServingStatus::Serving).await;
         let router = server()
             .add_service(health_service)
             .add_service(reflection)
@@ -209,13 +212,16 @@ impl Host {
         info!(host = %self.id(), "draining");
         self.supervisor.cordon();
         self.info.send_modify(|info| info.draining = true);
-        self.health.set_not_serving::<AgentHostServiceServer<Service>>().await;
+        set_health(&self.health, ServingStatus::NotServing).await;
         let drained = self.supervisor.drain(self.drain_timeout).await;
         if !drained.unrecorded.is_empty() {
             error!(agents = ?drained.unrecorded, "agents ended that the registry still has a record of");
         }
+        if !drained.left.is_empty() {
+            error!(agents = ?drained.left, "agents did not end in time and are killed");
+        }
         self.end().await;
-        drained.unrecorded.is_empty()
+        drained.unrecorded.is_empty() && drained.left.is_empty()
     }
 
     /// Ends at once the way a crash would: its agents are killed, and its lease and
@@ -245,6 +251,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.server_ending.cancel();
         self.heartbeat_ending.cancel();
+    }
+}
+
+/// Says it of the service, and of the host as a whole: under no name, which is what
+/// probes ask for unless they are told otherwise.
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in [AgentHostServiceServer::<Service>::NAME, ""] {
+        health.set_service_status(service, status).await;
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn check(rustc: Option<PathBuf>) -> anyhow::Result<()> {
     println!("compiling with {}", toolchain.identity);
     let mut stale = Vec::new();
     for (policy, bytes) in build(&toolchain)? {
-        let kept = fs::read(file(policy)).with_context(|| format!("cannot read the component of {policy}"))?;
+        let kept =
+            fs::read(file(policy)).with_context(|| format!("cannot read the component of {policy}"))?;
         let first = entries.iter().find(|entry| entry.policy == policy);
         let recorded = first.is_some_and(|entry| entry.sha256 == record::sha256(&kept));
         let reproduced = entries.contains(&entry(&toolchain, policy, &bytes));

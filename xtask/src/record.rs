@@ -40,7 +40,8 @@ pub(crate) fn read(components: &Path) -> anyhow::Result<Vec<Entry>> {
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .map(|line| {
             let mut words = line.splitn(3, ' ');
-            let mut word = || words.next().map(str::to_owned).with_context(|| format!("not an entry: {line}"));
+            let mut word =
+                || words.next().map(str::to_owned).with_context(|| format!("not an entry: {line}"));
             Ok(Entry { sha256: word()?, policy: word()?, compiler: word()? })
         })
         .collect()

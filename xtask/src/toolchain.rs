@@ -88,7 +88,8 @@ impl Toolchain {
         let mut cargo = Command::new(cargo.unwrap_or("cargo".into()));
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
-            let steers = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_UNSTABLE_", "RUSTC", "RUSTFLAGS"];
+            let steers =
+                ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_UNSTABLE_", "RUSTC", "RUSTFLAGS"];
             if steers.iter().any(|prefix| name.starts_with(prefix)) {
                 cargo.env_remove(&*name);
             }
@@ -137,7 +138,8 @@ impl Toolchain {
 
 fn cargo_home() -> anyhow::Result<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).context("neither CARGO_HOME nor HOME is set")
+    home.or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")
 }
 
 /// Asks rustup for the target. That there is no rustup, or that the toolchain is
@@ -168,7 +170,9 @@ fn linker_version(linker: &Path) -> anyhow::Result<String> {
     if linker.ends_with("rust-lld") {
         command.args(["-flavor", "wasm"]);
     }
-    Ok(output(command.arg("--version"))?.lines().next().unwrap_or_default().trim().to_owned())
+    let version = output(command.arg("--version"))?;
+    // Behind the version, in brackets, is where LLD's own build had its source.
+    Ok(version.split(" (").next().unwrap_or_default().trim().to_owned())
 }
 
 fn output(command: &mut Command) -> anyhow::Result<String> {

@@ -10,7 +10,7 @@ use guildhall::{
 };
 use guildhall_host::{
     Fleet,
-    runner::{Runner, RunnerTable},
+    runner::{Runner, RunnerTable, Template},
 };
 use tempfile::TempDir;
 
@@ -29,8 +29,8 @@ impl DemoFleet {
     /// Starts the hosts; each could take all agents.
     pub(crate) async fn start(hosts: u16, agents: usize) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("guildhall-demo-").tempdir()?;
-        let mut runner = Runner::new("echo", echo_runner::binary()?).class_name("*")?;
-        runner.env.insert(MARK.to_owned(), sockets.path().to_string_lossy().parse()?);
+        let mut runner = Runner::new("echo", echo_runner::binary()?);
+        runner.env.insert(MARK.to_owned(), Template::parse(&sockets.path().to_string_lossy())?);
         let fleet = Fleet::builder(RunnerTable::from_iter([runner]))
             .hosts(hosts.into())
             .capacity(agents.max(100) as u32)

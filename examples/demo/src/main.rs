@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("demo: {error:#}");
+            eprintln!("demo: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -196,6 +196,15 @@ impl Say {
             false => writeln!(std::io::stdout(), "{text}"),
         };
     }
+}
+
+/// An error and its causes in one line, without what a message already says of the next.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => told.to_owned(),
+        told => format!("{told}: {cause}"),
+    })
 }
 
 fn short(duration: Duration) -> String {

@@ -1,28 +1,14 @@
 //! The demo's own process group, and killing an agent.
 
-use std::io::IsTerminal;
-
 use anyhow::{Context, Result};
-use rustix::{
-    process::{Pid, Signal, getpgrp, kill_process, setpgid},
-    termios::{tcgetpgrp, tcsetpgrp},
-};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal, setpgid};
 
-/// Puts the demo and its hosts into a process group of their own. On a terminal it
-/// takes the foreground along, so that Ctrl-C still reaches it.
+/// Puts the demo and its hosts into a process group of their own. Ctrl-C on a
+/// terminal no longer reaches it there, so it ends with whoever started it.
 pub(crate) fn lead() {
-    let before = getpgrp();
-    // Refused to a process that leads already, which is as good.
-    if setpgid(None, None).is_err() {
-        return;
-    }
-    let terminal = std::io::stdin();
-    if terminal.is_terminal() && tcgetpgrp(&terminal) == Ok(before) {
-        // As a background group it would be stopped for asking, if it did not block
-        // or ignore the signal; the shell's own children do the same race safely
-        // because the terminal's settings are not touched.
-        let _ = tcsetpgrp(&terminal, getpgrp());
-    }
+    // Refused to a process that leads a session, which is as good.
+    let _ = setpgid(None, None);
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
 }
 
 /// Sends SIGKILL.

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use guildhall::{
     agent::AgentInfo,
     host::LiveHost,
-    placement::{PolicyIdentity},
+    placement::PolicyIdentity,
     spec::GuildSpec,
 };
 use serde::Serialize;
@@ -96,7 +96,7 @@ impl Agent {
 /// The agents as a table.
 pub(crate) fn table(agents: &[AgentInfo]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["agent", "host", "pid", "epoch", "state", "started in"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["agent", "host", "pid", "epoch", "state", "started in"]);
     for agent in agents {
         table.add_row([
             agent.key.agent.to_string(),

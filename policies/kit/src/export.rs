@@ -32,7 +32,7 @@ macro_rules! export {
                 }
             }
 
-            $crate::wire::export_component!(Component with_types_in $crate::wire);
+    $crate::wire::export_component!(Component with_types_in $crate::wire);
         };
 
         #[cfg(not(target_arch = "wasm32"))]

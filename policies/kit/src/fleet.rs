@@ -54,11 +54,8 @@ impl Fleet {
     /// all hosts that are neither full nor excluded.
     pub fn refuse(&self, request: &Request, is_full: impl Fn(usize) -> bool) -> Refusal {
         let excluded = self.iter().filter(|host| request.excludes(host)).count();
-        let full = self
-            .iter()
-            .enumerate()
-            .filter(|(at, host)| is_full(*at) && !request.excludes(host))
-            .count();
+        let full =
+            self.iter().enumerate().filter(|(at, host)| is_full(*at) && !request.excludes(host)).count();
         Refusal::new(match (self.len(), full, excluded) {
             (0, ..) => "there are no hosts".to_owned(),
             (hosts, full, 0) => format!("no host is free: of {hosts}, {full} are full"),

@@ -72,9 +72,7 @@ pub mod wire;
 pub use fleet::{Fleet, Observed};
 pub use live::Live;
 pub use settings::{InvalidSettings, Settings};
-pub use types::{
-    Candidate, Change, Decision, Inputs, Labels, Load, Qos, Refusal, Request, Resources,
-};
+pub use types::{Candidate, Change, Decision, Inputs, Labels, Load, Qos, Refusal, Request, Resources};
 
 /// Answers which host gets an agent.
 pub trait Policy: Sized {

@@ -56,7 +56,9 @@ impl<'a> Settings<'a> {
             .map_err(|error| InvalidSettings::new("", format!("the settings are not JSON: {error}")))?;
         match value {
             Value::Object(fields) => Self { fields, path: String::new() }.consume(take),
-            other => Err(InvalidSettings::new("", format!("the settings must be an object, not {}", kind(&other)))),
+            other => {
+                Err(InvalidSettings::new("", format!("the settings must be an object, not {}", kind(&other))))
+            }
         }
     }
 
@@ -162,9 +164,10 @@ fn exact(number: &str) -> Option<f64> {
     };
     let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let exponent = exponent.checked_sub(i32::try_from(fraction).ok()?)?;
-    let mantissa: u64 = digits.bytes().filter(u8::is_ascii_digit).try_fold(0u64, |mantissa, digit| {
-        mantissa.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })?;
+    let mantissa: u64 = digits
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .try_fold(0u64, |mantissa, digit| mantissa.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
     if mantissa >= MOST_DIGITS {
         return None;
     }
@@ -235,12 +238,21 @@ mod tests {
 
     #[test]
     fn numbers_are_what_rust_reads_or_refused() {
-        for number in ["0", "-0", "1", "0.5", "0.1", "-12.375", "1e3", "2.5E-3", "1e+22", "999999999999999", "0.3e-1"] {
+        for number in
+            ["0", "-0", "1", "0.5", "0.1", "-12.375", "1e3", "2.5E-3", "1e+22", "999999999999999", "0.3e-1"]
+        {
             let json = format!(r#"{{"n": {number}}}"#);
             let read = Settings::read(&json, |settings| settings.number("n"));
             assert_eq!(read, Ok(Some(number.parse().unwrap())), "{number}");
         }
-        for number in ["1e300", "1e-300", "1234567890123456", "0.12345678901234567890", "1e99999999999", "99999999999999999999"] {
+        for number in [
+            "1e300",
+            "1e-300",
+            "1234567890123456",
+            "0.12345678901234567890",
+            "1e99999999999",
+            "99999999999999999999",
+        ] {
             let json = format!(r#"{{"n": {number}}}"#);
             let error = Settings::read(&json, |settings| settings.number("n")).unwrap_err();
             assert_eq!(error.to_string(), "n: has too many digits", "{number}");

@@ -42,7 +42,13 @@ pub struct Load {
 impl Default for Load {
     /// A host that has not reported: nothing is known.
     fn default() -> Self {
-        Self { cpu_fraction: f64::NAN, memory_used: 0, memory_total: 0, starts_in_flight: 0, heartbeat_age_ms: 0 }
+        Self {
+            cpu_fraction: f64::NAN,
+            memory_used: 0,
+            memory_total: 0,
+            starts_in_flight: 0,
+            heartbeat_age_ms: 0,
+        }
     }
 }
 

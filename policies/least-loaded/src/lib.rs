@@ -15,7 +15,9 @@
 mod scores;
 mod weights;
 
-use guildhall_policy::{Candidate, Decision, Fleet, InvalidSettings, Observed, Policy, Refusal, Request, Settings};
+use guildhall_policy::{
+    Candidate, Decision, Fleet, InvalidSettings, Observed, Policy, Refusal, Request, Settings,
+};
 
 pub use weights::Weights;
 

@@ -1,9 +1,17 @@
 //! The hosts' loads in one tight array, and the search for the least.
+//!
+//! The array is kept in blocks, each with its least score: a search looks at one
+//! number a block and then into a block or two, and a change looks at its block.
 
-/// Loads as whole numbers, so that they are ordered, whatever was reported, and
-/// that the search for the least is one vectorised pass.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scores(Vec<u32>);
+use std::ops::Range;
+
+/// Loads as whole numbers, so that they are ordered, whatever was reported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Scores {
+    scores: Vec<u32>,
+    /// The least score of each block of `scores`.
+    least: Vec<u32>,
+}
 
 /// The score of a host that takes no agent. Loads stay far below.
 const FULL: u32 = u32::MAX;
@@ -11,38 +19,78 @@ const FULL: u32 = u32::MAX;
 /// What a load of 1 scores.
 const SCALE: f64 = (1 << 24) as f64;
 
-/// How many scores are looked at at once.
+/// Scores in a block: about the square root of the largest fleets.
 const BLOCK: usize = 64;
 
 impl Scores {
     pub(crate) fn insert(&mut self, at: usize, load: Option<f64>) {
-        self.0.insert(at, score(load));
+        self.scores.insert(at, score(load));
+        self.summarise_from(at);
     }
 
     pub(crate) fn set(&mut self, at: usize, load: Option<f64>) {
-        self.0[at] = score(load);
+        self.replace(at, score(load));
     }
 
     pub(crate) fn remove(&mut self, at: usize) {
-        self.0.remove(at);
+        self.scores.remove(at);
+        self.summarise_from(at);
     }
 
     pub(crate) fn is_full(&self, at: usize) -> bool {
-        self.0[at] == FULL
+        self.scores[at] == FULL
     }
 
     /// The position of the least load, not looking at `excluded`. Of equal ones
     /// the first from `start` on, going round.
     pub(crate) fn least(&mut self, start: u64, excluded: impl Iterator<Item = usize>) -> Option<usize> {
         // Excluded hosts count as full for the length of this search.
-        let excluded: Vec<(usize, u32)> =
-            excluded.map(|at| (at, std::mem::replace(&mut self.0[at], FULL))).collect();
-        let found = least(&self.0, start);
+        let excluded: Vec<(usize, u32)> = excluded.map(|at| (at, self.replace(at, FULL))).collect();
+        let found = self.search(start);
         // Backwards: a host that is excluded twice was `FULL` the second time.
         for (at, score) in excluded.into_iter().rev() {
-            self.0[at] = score;
+            self.replace(at, score);
         }
         found
+    }
+
+    fn search(&self, start: u64) -> Option<usize> {
+        let wanted = least(&self.least);
+        if wanted == FULL {
+            return None;
+        }
+        let start = (start % self.scores.len() as u64) as usize;
+        let first = start / BLOCK;
+        // The rest of the block that `start` is in, then the blocks behind it, then
+        // those from the first on: the last of these is that of `start` again.
+        self.find(start..self.end(first), wanted).or_else(|| {
+            let mut blocks = (first + 1..self.least.len()).chain(0..=first);
+            let block = blocks.find(|&block| self.least[block] == wanted)?;
+            self.find(block * BLOCK..self.end(block), wanted)
+        })
+    }
+
+    fn find(&self, positions: Range<usize>, wanted: u32) -> Option<usize> {
+        let from = positions.start;
+        self.scores[positions].iter().position(|&score| score == wanted).map(|at| from + at)
+    }
+
+    fn end(&self, block: usize) -> usize {
+        self.scores.len().min((block + 1) * BLOCK)
+    }
+
+    fn replace(&mut self, at: usize, score: u32) -> u32 {
+        let old = std::mem::replace(&mut self.scores[at], score);
+        let block = at / BLOCK;
+        self.least[block] = least(&self.scores[block * BLOCK..self.end(block)]);
+        old
+    }
+
+    /// Positions from `at` on have moved.
+    fn summarise_from(&mut self, at: usize) {
+        let block = at / BLOCK;
+        self.least.truncate(block);
+        self.least.extend(self.scores[block * BLOCK..].chunks(BLOCK).map(least));
     }
 }
 
@@ -51,26 +99,14 @@ fn score(load: Option<f64>) -> u32 {
     load.map_or(FULL, |load| ((load * SCALE) as u32).min(FULL - 1))
 }
 
-fn least(scores: &[u32], start: u64) -> Option<usize> {
-    let least = scores.iter().fold(FULL, |least, &score| least.min(score));
-    if least == FULL {
-        return None;
-    }
-    let start = (start % scores.len() as u64) as usize;
-    let (before, after) = scores.split_at(start);
-    position(after, least).map(|at| start + at).or_else(|| position(before, least))
-}
-
-/// Where `wanted` first is. Block by block: a search that may end at each score
-/// looks at them one by one, one that may end at each block looks at many at once.
-fn position(scores: &[u32], wanted: u32) -> Option<usize> {
-    let has = |block: &[u32]| block.iter().fold(false, |found, &score| found | (score == wanted));
-    let block = scores.chunks(BLOCK).position(has)? * BLOCK;
-    scores[block..].iter().position(|&score| score == wanted).map(|at| block + at)
+fn least(scores: &[u32]) -> u32 {
+    scores.iter().fold(FULL, |least, &score| least.min(score))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -94,24 +130,43 @@ mod tests {
             for (at, &load) in loads.iter().enumerate() {
                 scores.insert(at, load);
             }
-            let before = scores.0.clone();
-            assert_eq!(scores.least(start, excluded.iter().copied()), wanted, "{loads:?} {start} {excluded:?}");
-            assert_eq!(scores.0, before, "exclusions are undone");
+            let before = scores.clone();
+            assert_eq!(
+                scores.least(start, excluded.iter().copied()),
+                wanted,
+                "{loads:?} {start} {excluded:?}"
+            );
+            assert_eq!(scores, before, "exclusions are undone");
         }
     }
 
-    #[test]
-    fn blocks_find_what_a_plain_search_finds() {
-        for hosts in [1, 63, 64, 65, 200] {
-            for at in 0..hosts {
-                let mut scores = vec![7; hosts];
-                scores[at] = 3;
-                assert_eq!(position(&scores, 3), Some(at));
-                assert_eq!(position(&scores, 4), None);
-                for start in [0, at as u64, hosts as u64 - 1] {
-                    assert_eq!(least(&scores, start), Some(at));
+    proptest! {
+        /// Blocks answer what a walk over the whole array answers.
+        #[test]
+        fn is_a_walk_round_the_array(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, prop::option::of(0..4u8)), 0..400),
+            start: u64,
+            excluded in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        ) {
+            let (mut scores, mut model) = (Scores::default(), Vec::new());
+            for (at, kind, load) in changes {
+                let load = load.map(f64::from);
+                match kind {
+                    0 if !model.is_empty() => { let at = at.index(model.len()); scores.remove(at); model.remove(at); }
+                    1 if !model.is_empty() => { let at = at.index(model.len()); scores.set(at, load); model[at] = load; }
+                    _ => { let at = at.index(model.len() + 1); scores.insert(at, load); model.insert(at, load); }
                 }
             }
+            let excluded: Vec<usize> = match model.len() {
+                0 => Vec::new(),
+                hosts => excluded.iter().map(|at| at.index(hosts)).collect(),
+            };
+            let walk = (0..model.len()).map(|step| (start % model.len() as u64) as usize + step).map(|at| at % model.len());
+            let wanted = walk
+                .filter(|at| !excluded.contains(at))
+                .filter_map(|at| model[at].map(|load| (at, load)))
+                .reduce(|best, next| if next.1 < best.1 { next } else { best });
+            prop_assert_eq!(scores.least(start, excluded.into_iter()), wanted.map(|(at, _)| at));
         }
     }
 }

@@ -106,7 +106,8 @@ impl CompiledCache {
     /// Keeps a compiled form. That this fails costs a later load its time, no more.
     pub(super) fn store(&self, key: &Key, component: &Component) {
         let Some(dir) = self.dir.as_deref() else { return };
-        let stored = component.serialize().map_err(io::Error::other).and_then(|bytes| write(dir, key, &bytes));
+        let stored =
+            component.serialize().map_err(io::Error::other).and_then(|bytes| write(dir, key, &bytes));
         if let Err(error) = stored {
             tracing::warn!(dir = %dir.display(), %error, "compiled policy is not kept");
         }
@@ -131,7 +132,9 @@ fn open(dir: &Path) -> io::Result<OwnedFd> {
     }
     if metadata.mode() & 0o077 != 0 {
         let mode = metadata.mode() & 0o777;
-        return Err(io::Error::other(format!("others can enter the directory (mode {mode:03o}, 700 is needed)")));
+        return Err(io::Error::other(format!(
+            "others can enter the directory (mode {mode:03o}, 700 is needed)"
+        )));
     }
     Ok(opened.into())
 }

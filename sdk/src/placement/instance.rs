@@ -59,9 +59,14 @@ impl Instance {
         self.call(Call::Observe, |exports, store| exports.observe(store, changes))
     }
 
-    /// Asks it for a host. Only the request crosses the boundary.
-    pub(super) fn place(&mut self, request: &PlacementRequest) -> Result<Answer, PolicyError> {
-        self.call(Call::Place, |exports, store| exports.place(store, request))
+    /// Asks it for a host. Only the request crosses the boundary, with this ticket
+    /// in the place of its own.
+    pub(super) fn place(
+        &mut self,
+        request: &PlacementRequest,
+        ticket: Option<u64>,
+    ) -> Result<Answer, PolicyError> {
+        self.call(Call::Place, |exports, store| exports.place(store, request, ticket))
     }
 
     fn call<T>(

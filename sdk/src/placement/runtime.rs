@@ -116,3 +116,30 @@ impl Drop for Running {
         RUNNING.fetch_sub(1, SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use wasmtime::{Instance, Module, Store, Trap};
+
+    use super::*;
+
+    #[test]
+    fn a_ticker_that_sleeps_wakes_up_for_a_policy_that_never_returns() {
+        let runtime = runtime().unwrap();
+        let patience = Instant::now();
+        while !ASLEEP.load(SeqCst) {
+            assert!(patience.elapsed() < Duration::from_secs(60), "the ticker never sleeps");
+            thread::sleep(TICK);
+        }
+        let spin = wat::parse_str(r#"(module (func (export "spin") (loop $l (br $l))))"#).unwrap();
+        let module = Module::new(&runtime.engine, spin).unwrap();
+        let mut store = Store::new(&runtime.engine, ());
+        store.set_epoch_deadline(2);
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let spin = instance.get_typed_func::<(), ()>(&mut store, "spin").unwrap();
+        let error = runtime.run(|| spin.call(&mut store, ())).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt));
+    }
+}

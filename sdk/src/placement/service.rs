@@ -111,15 +111,8 @@ impl PlacementService {
             Some(live) => live,
             None => self.fresh(fleet)?,
         };
-        let withheld;
-        let request = match request.ticket {
-            Some(_) if !self.needs_ticket => {
-                withheld = PlacementRequest { ticket: None, ..request.clone() };
-                &withheld
-            }
-            _ => request,
-        };
-        match live.place(request)? {
+        let ticket = request.ticket.filter(|_| self.needs_ticket);
+        match live.place(request, ticket)? {
             Ok((host, reason)) => {
                 let host = self.known(fleet, request, &host)?;
                 *instance = Some(live);
@@ -153,15 +146,14 @@ impl PlacementService {
 
     /// An instance that has been told of the whole fleet.
     fn fresh(&self, fleet: &BTreeMap<HostId, Candidate>) -> Result<Instance, PolicyError> {
-        let (mut instance, _) = Instance::start(&self.policy, &self.settings, &self.limits).map_err(
-            |error| match error {
+        let (mut instance, _) =
+            Instance::start(&self.policy, &self.settings, &self.limits).map_err(|error| match error {
                 ConfigureError::Failed(error) => error,
                 // The same settings were good before: it does not keep its word.
                 ConfigureError::Settings { policy, message } => {
                     PolicyError::Trapped { policy, call: super::Call::Configure, message }
                 }
-            },
-        )?;
+            })?;
         let changes: Vec<Change<'_>> = fleet.values().map(Change::Upsert).collect();
         for some in changes.chunks(CHANGES_PER_CALL) {
             instance.observe(some)?;

@@ -73,6 +73,7 @@ impl Placement {
         &self,
         store: &mut wasmtime::Store<S>,
         request: &types::PlacementRequest,
+        ticket: Option<u64>,
     ) -> wasmtime::Result<Answer> {
         let labels = labels(&request.labels);
         let custom: Vec<_> = request
@@ -99,7 +100,7 @@ impl Placement {
                 latency_ms: request.qos.latency.map(milliseconds),
             },
             excluded: &excluded,
-            ticket: request.ticket,
+            ticket,
         };
         let answer = self.guildhall_placement_policy().call_place(store, request)?;
         Ok(answer.map(|decision| (decision.host, decision.reason)).map_err(|refusal| refusal.reason))

@@ -137,6 +137,7 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     ) -> Result<ClaimOutcome, RegistryError>;
 
     /// Puts a claim under a new lease of the same host, after the old one ended.
+    /// Watchers are told of the agent, for they may have taken it for lost.
     ///
     /// # Errors
     /// [`RegistryError::Fenced`] when another incarnation has been claimed since.

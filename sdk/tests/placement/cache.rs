@@ -13,8 +13,11 @@ use crate::{made, source};
 fn load(cache: &CompiledCache) -> Compiled {
     let policy = Policy::load(&source("made", made::Policy::default().component()), cache).unwrap();
     // It works, however it came about.
-    let service =
-        guildhall::placement::PlacementService::new(policy.clone(), &serde_json::json!({}), Default::default());
+    let service = guildhall::placement::PlacementService::new(
+        policy.clone(),
+        &serde_json::json!({}),
+        Default::default(),
+    );
     service.unwrap().observe([crate::join("a")]);
     policy.compiled()
 }

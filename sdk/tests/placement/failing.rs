@@ -15,7 +15,10 @@ fn a_failure_in_place_costs_that_decision_and_no_other() {
         ("(loop $l (br $l))", "policy made took more than 50 ms of CPU time in place"),
         ("(unreachable)", "policy made trapped in place: wasm trap: wasm `unreachable` instruction executed"),
         ("(drop (i32.load (i32.const -8)))", "policy made trapped in place: "),
-        ("(drop (call $deep (i32.const 0)))", "policy made trapped in place: wasm trap: call stack exhausted"),
+        (
+            "(drop (call $deep (i32.const 0)))",
+            "policy made trapped in place: wasm trap: call stack exhausted",
+        ),
         (grow, "policy made ran out of memory in place: it may have 16777216 bytes"),
         (
             "(if (i32.eq (table.grow $t (ref.null func) (i32.const 1000000)) (i32.const -1)) (then unreachable))",
@@ -61,7 +64,9 @@ fn a_host_that_the_request_excludes_is_an_error_that_names_it() {
     let mut request = request("agent");
     request.excluded = vec![host("b"), host("a")];
     let error = service.place(&request).unwrap_err();
-    assert!(matches!(&error, PlaceError::Policy(PolicyError::ExcludedHost { host: id, .. }) if *id == host("a")));
+    assert!(
+        matches!(&error, PlaceError::Policy(PolicyError::ExcludedHost { host: id, .. }) if *id == host("a"))
+    );
     assert_eq!(error.to_string(), "policy made chose the host a, which the request excludes");
     request.excluded.pop();
     assert_eq!(service.place(&request).unwrap().host, host("a"));
@@ -150,8 +155,12 @@ fn services_of_one_policy_share_nothing() {
     )
     .unwrap();
     let start = || {
-        guildhall::placement::PlacementService::new(policy.clone(), &serde_json::Value::Null, Default::default())
-            .unwrap()
+        guildhall::placement::PlacementService::new(
+            policy.clone(),
+            &serde_json::Value::Null,
+            Default::default(),
+        )
+        .unwrap()
     };
     let (one, other) = (start(), start());
     one.observe(["a", "b", "c"].map(join));

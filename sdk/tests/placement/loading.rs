@@ -3,8 +3,8 @@
 use std::fs;
 
 use guildhall::placement::{
-    BuiltIn, CompiledCache, ConfigureError, LoadError, MAX_POLICY_BYTES, PlacementService, Policy, PolicyLimits,
-    PolicySource, Sha256Digest,
+    BuiltIn, CompiledCache, ConfigureError, LoadError, MAX_POLICY_BYTES, PlacementService, Policy,
+    PolicyLimits, PolicySource, Sha256Digest,
 };
 
 use crate::{
@@ -26,13 +26,37 @@ fn what_is_not_a_policy_is_told_apart_from_what_is() {
     .unwrap();
     for (name, bytes, wanted) in [
         ("empty", &b""[..], "policy empty is not a WebAssembly component: it is empty"),
-        ("words", b"once upon a time", "policy words is not a WebAssembly component: it does not begin as WebAssembly does"),
-        ("text", b"\n(component)", "policy text is not a WebAssembly component: it is WebAssembly text; `wasm-tools parse` makes a binary of it"),
-        ("module", &made::Policy::default().module(), "policy module is not a WebAssembly component: it is a core module; `wasm-tools component new` makes a component of it"),
-        ("future", b"\0asm\x0e\0\x01\0", "policy future is not a WebAssembly component: it is WebAssembly of another version"),
+        (
+            "words",
+            b"once upon a time",
+            "policy words is not a WebAssembly component: it does not begin as WebAssembly does",
+        ),
+        (
+            "text",
+            b"\n(component)",
+            "policy text is not a WebAssembly component: it is WebAssembly text; `wasm-tools parse` makes a binary of it",
+        ),
+        (
+            "module",
+            &made::Policy::default().module(),
+            "policy module is not a WebAssembly component: it is a core module; `wasm-tools component new` makes a component of it",
+        ),
+        (
+            "future",
+            b"\0asm\x0e\0\x01\0",
+            "policy future is not a WebAssembly component: it is WebAssembly of another version",
+        ),
         ("half", truncated, "policy half does not compile: "),
-        ("greedy", &importing, "policy greedy imports wasi:clocks/wall-clock@0.2.0, tick; a policy may import nothing"),
-        ("other", &wat::parse_str("(component)").unwrap(), "policy other is not of the world guildhall:placement/placement: "),
+        (
+            "greedy",
+            &importing,
+            "policy greedy imports wasi:clocks/wall-clock@0.2.0, tick; a policy may import nothing",
+        ),
+        (
+            "other",
+            &wat::parse_str("(component)").unwrap(),
+            "policy other is not of the world guildhall:placement/placement: ",
+        ),
     ] {
         let error = refused(&source(name, bytes)).to_string();
         match wanted.ends_with(": ") {
@@ -90,12 +114,36 @@ fn a_policy_that_cannot_start_says_why() {
     let limits = PolicyLimits::default();
     let small = PolicyLimits { memory_bytes: 1 << 20, ..limits.clone() };
     for (policy, limits, wanted) in [
-        (made::Policy { configure: result::REFUSE, ..Default::default() }, &limits, "policy made refuses its settings: nope"),
-        (made::Policy { configure: "(unreachable)", ..Default::default() }, &limits, "policy made trapped in configure: wasm trap: wasm `unreachable` instruction executed"),
-        (made::Policy { configure: "(loop $l (br $l)) (unreachable)", ..Default::default() }, &limits, "policy made took more than 50 ms of CPU time in configure"),
-        (made::Policy { module: "(func $f (loop $l (br $l))) (start $f)", ..Default::default() }, &limits, "policy made took more than 50 ms of CPU time in start"),
-        (made::Policy { module: "(table 20000 funcref)", ..Default::default() }, &limits, "policy made ran out of table space in start: it may have 10000 elements"),
-        (made::Policy::default(), &small, "policy made ran out of memory in start: it may have 1048576 bytes"),
+        (
+            made::Policy { configure: result::REFUSE, ..Default::default() },
+            &limits,
+            "policy made refuses its settings: nope",
+        ),
+        (
+            made::Policy { configure: "(unreachable)", ..Default::default() },
+            &limits,
+            "policy made trapped in configure: wasm trap: wasm `unreachable` instruction executed",
+        ),
+        (
+            made::Policy { configure: "(loop $l (br $l)) (unreachable)", ..Default::default() },
+            &limits,
+            "policy made took more than 50 ms of CPU time in configure",
+        ),
+        (
+            made::Policy { module: "(func $f (loop $l (br $l))) (start $f)", ..Default::default() },
+            &limits,
+            "policy made took more than 50 ms of CPU time in start",
+        ),
+        (
+            made::Policy { module: "(table 20000 funcref)", ..Default::default() },
+            &limits,
+            "policy made ran out of table space in start: it may have 10000 elements",
+        ),
+        (
+            made::Policy::default(),
+            &small,
+            "policy made ran out of memory in start: it may have 1048576 bytes",
+        ),
     ] {
         assert_eq!(start(&policy, limits.clone()).unwrap_err().to_string(), wanted);
     }
@@ -104,9 +152,21 @@ fn a_policy_that_cannot_start_says_why() {
 #[test]
 fn stock_policies_name_the_wrong_setting() {
     for (policy, settings, wanted) in [
-        (BuiltIn::LeastLoaded, serde_json::json!({"weights": {"cpu": "high"}}), "policy least-loaded refuses its settings: weights.cpu: must be a number, not text"),
-        (BuiltIn::RoundRobin, serde_json::json!({"weights": {}}), "policy round-robin refuses its settings: weights: is not a setting of this policy"),
-        (BuiltIn::RoundRobin, serde_json::json!([]), "policy round-robin refuses its settings: the settings must be an object, not a list"),
+        (
+            BuiltIn::LeastLoaded,
+            serde_json::json!({"weights": {"cpu": "high"}}),
+            "policy least-loaded refuses its settings: weights.cpu: must be a number, not text",
+        ),
+        (
+            BuiltIn::RoundRobin,
+            serde_json::json!({"weights": {}}),
+            "policy round-robin refuses its settings: weights: is not a setting of this policy",
+        ),
+        (
+            BuiltIn::RoundRobin,
+            serde_json::json!([]),
+            "policy round-robin refuses its settings: the settings must be an object, not a list",
+        ),
     ] {
         let policy = Policy::load(&policy.into(), &CompiledCache::off()).unwrap();
         let error = PlacementService::new(policy, &settings, PolicyLimits::default()).unwrap_err();

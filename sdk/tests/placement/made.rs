@@ -5,37 +5,37 @@ use wit_parser::Resolve;
 
 /// The bodies of a policy's functions, in the canonical ABI. The default policy is
 /// well-behaved and always chooses the host `a`.
-pub struct Policy {
+pub(crate) struct Policy {
     /// Fields of the module.
-    pub module: &'static str,
+    pub(crate) module: &'static str,
     /// Gets `$settings` and `$len`; leaves the address of its result.
-    pub configure: &'static str,
+    pub(crate) configure: &'static str,
     /// Gets `$changes` and `$len`.
-    pub observe: &'static str,
+    pub(crate) observe: &'static str,
     /// Gets `$request`; leaves the address of its result.
-    pub place: &'static str,
+    pub(crate) place: &'static str,
 }
 
 /// Results that bodies can leave: each is an address.
-pub mod result {
+pub(crate) mod result {
     /// `configure`: no inputs. `place`: the host `a`, because `fine`.
-    pub const FINE: &str = "(i32.const 1024)";
+    pub(crate) const FINE: &str = "(i32.const 1024)";
     /// `configure`: refuses with `nope`. `place`: refuses with `nope`.
-    pub const REFUSE: &str = "(i32.const 1056)";
+    pub(crate) const REFUSE: &str = "(i32.const 1056)";
     /// The host `zzz`.
-    pub const UNKNOWN: &str = "(i32.const 1088)";
+    pub(crate) const UNKNOWN: &str = "(i32.const 1088)";
     /// A host whose name begins beyond the memory.
-    pub const OUTSIDE: &str = "(i32.const 1120)";
+    pub(crate) const OUTSIDE: &str = "(i32.const 1120)";
     /// A host whose name is not UTF-8.
-    pub const NOT_TEXT: &str = "(i32.const 1152)";
+    pub(crate) const NOT_TEXT: &str = "(i32.const 1152)";
     /// The host `a`, for a reason of 1,000,000 zero bytes.
-    pub const LONG_REASON: &str = "(i32.const 1184)";
+    pub(crate) const LONG_REASON: &str = "(i32.const 1184)";
     /// A host whose name has 1,000,000 bytes.
-    pub const LONG_HOST: &str = "(i32.const 1216)";
+    pub(crate) const LONG_HOST: &str = "(i32.const 1216)";
 }
 
 /// Misbehave when the agent's id has three letters, as `bad` has; else choose `a`.
-pub const IF_BAD: &str = "(i32.eq (i32.load offset=12 (local.get $request)) (i32.const 3))";
+pub(crate) const IF_BAD: &str = "(i32.eq (i32.load offset=12 (local.get $request)) (i32.const 3))";
 
 impl Default for Policy {
     fn default() -> Self {
@@ -45,13 +45,13 @@ impl Default for Policy {
 
 impl Policy {
     /// A policy whose `place` runs `body` for the agent `bad`; it may leave a result.
-    pub fn bad_place(body: &str) -> Self {
+    pub(crate) fn bad_place(body: &str) -> Self {
         let place = format!("(if {IF_BAD} (then {body})) {}", result::FINE);
         Self { place: place.leak(), ..Self::default() }
     }
 
     /// The core module.
-    pub fn module(&self) -> Vec<u8> {
+    pub(crate) fn module(&self) -> Vec<u8> {
         let Self { module, configure, observe, place } = self;
         let text = format!(
             r#"(module
@@ -91,7 +91,7 @@ impl Policy {
     }
 
     /// The component.
-    pub fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         let mut module = self.module();
         let mut resolve = Resolve::default();
         let package = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/wit")).unwrap().0;

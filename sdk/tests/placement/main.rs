@@ -8,7 +8,9 @@ mod stock;
 
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
-    placement::{Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy, PolicySource},
+    placement::{
+        Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy, PolicySource,
+    },
 };
 
 fn host(id: &str) -> HostId {

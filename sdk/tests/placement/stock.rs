@@ -13,8 +13,9 @@ use proptest::prelude::*;
 use crate::{host, join, request};
 
 fn service(policy: BuiltIn) -> PlacementService {
-    static LOADED: LazyLock<[Policy; 2]> =
-        LazyLock::new(|| BuiltIn::ALL.map(|policy| Policy::load(&policy.into(), &CompiledCache::off()).unwrap()));
+    static LOADED: LazyLock<[Policy; 2]> = LazyLock::new(|| {
+        BuiltIn::ALL.map(|policy| Policy::load(&policy.into(), &CompiledCache::off()).unwrap())
+    });
     let policy = LOADED.iter().find(|loaded| loaded.identity().name == policy.name()).unwrap();
     PlacementService::new(policy.clone(), &serde_json::json!({}), Default::default()).unwrap()
 }
@@ -30,10 +31,30 @@ fn they_are_small_and_know_their_names() {
 }
 
 #[test]
+fn threads_share_a_service_and_no_agent_is_placed_twice_over() {
+    let service = service(BuiltIn::LeastLoaded);
+    service.observe((0..8).map(|at| join(&format!("host-{at}"))));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let service = &service;
+            scope.spawn(move || {
+                for agent in 0..20 {
+                    service.place(&request(&format!("agent-{thread}-{agent}"))).unwrap();
+                }
+            });
+        }
+    });
+    // 8 hosts of 10 took exactly 80 agents.
+    assert!(matches!(service.place(&request("one more")), Err(PlaceError::Refused { .. })));
+}
+
+#[test]
 fn round_robin_takes_the_host_whose_turn_the_ticket_says_it_is() {
     let service = service(BuiltIn::RoundRobin);
     service.observe(["b", "a", "c"].map(join));
-    for (ticket, excluded, wanted) in [(0, &[][..], "a"), (4, &[], "b"), (4, &["b"], "c"), (5, &["c", "a"], "b")] {
+    for (ticket, excluded, wanted) in
+        [(0, &[][..], "a"), (4, &[], "b"), (4, &["b"], "c"), (5, &["c", "a"], "b")]
+    {
         let mut request = request("agent");
         request.ticket = Some(ticket);
         request.excluded = excluded.iter().map(|id| host(id)).collect();

@@ -5,37 +5,38 @@ use std::{future::Future, time::Duration};
 use futures::{Stream, StreamExt};
 use guildhall::{
     agent::{AgentInfo, AgentState},
-    host::{HostInfo, HostLoad, LeaseId, PolicyIdentity},
+    host::{HostInfo, HostLoad, LeaseId},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyIdentity, Sha256Digest},
     registry::{ClaimOutcome, Registration, Registry},
 };
 
 /// Longer than any test runs.
-pub const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
-/// Ends while a test waits.
-pub const SHORT: Duration = Duration::from_millis(300);
+/// Ends while a test waits, and not before what it does meanwhile on a busy machine.
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
 
 /// What a test waits for at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn guild_id(id: &str) -> GuildId {
+pub(crate) fn guild_id(id: &str) -> GuildId {
     GuildId::new(id).unwrap()
 }
 
-pub fn host_id(id: &str) -> HostId {
+pub(crate) fn host_id(id: &str) -> HostId {
     HostId::new(id).unwrap()
 }
 
-pub fn key(guild: &str, agent: &str) -> AgentKey {
+pub(crate) fn key(guild: &str, agent: &str) -> AgentKey {
     AgentKey::new(guild_id(guild), AgentId::new(agent).unwrap())
 }
 
-pub fn lease(id: &str) -> LeaseId {
+pub(crate) fn lease(id: &str) -> LeaseId {
     LeaseId::from(id.to_owned())
 }
 
-pub fn host(id: &str) -> HostInfo {
+pub(crate) fn host(id: &str) -> HostInfo {
     HostInfo {
         id: host_id(id),
         endpoint: format!("http://{id}:50051"),
@@ -43,11 +44,11 @@ pub fn host(id: &str) -> HostInfo {
         capacity: 100,
         draining: false,
         load: HostLoad { cpu_fraction: 0.25, memory_total: 1 << 40, ..HostLoad::default() },
-        policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: "ab".repeat(32) },
+        policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: Sha256Digest::of(b"a policy") },
     }
 }
 
-pub fn agent(key: &AgentKey, host: &str) -> AgentInfo {
+pub(crate) fn agent(key: &AgentKey, host: &str) -> AgentInfo {
     AgentInfo {
         key: key.clone(),
         name: "Ünïcode \"agent\" {1}\n".to_owned(),
@@ -64,13 +65,13 @@ pub fn agent(key: &AgentKey, host: &str) -> AgentInfo {
     }
 }
 
-pub async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
+pub(crate) async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
     let answer = registry.register(&host(id), lease, LONG).await.unwrap();
     assert_eq!(answer, Registration::Registered);
 }
 
 /// Claims what is free; the epoch.
-pub async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &LeaseId) -> Epoch {
+pub(crate) async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &LeaseId) -> Epoch {
     match registry.claim(&agent(key, host), lease, None).await.unwrap() {
         ClaimOutcome::Claimed(epoch) => epoch,
         held => panic!("{key} should be free, but {held:?}"),
@@ -78,7 +79,7 @@ pub async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &
 }
 
 /// The holder that a claim was told of.
-pub fn held(outcome: ClaimOutcome) -> AgentInfo {
+pub(crate) fn held(outcome: ClaimOutcome) -> AgentInfo {
     match outcome {
         ClaimOutcome::Held(agent) => *agent,
         claimed => panic!("it should be held, but {claimed:?}"),
@@ -86,7 +87,7 @@ pub fn held(outcome: ClaimOutcome) -> AgentInfo {
 }
 
 /// Asks again and again until the answer is yes; fails when it never is.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
     let asking = async {
         while !asks().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -96,7 +97,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnM
 }
 
 /// The next event of a watch.
-pub async fn next<S: Stream + Unpin>(watch: &mut S) -> S::Item {
+pub(crate) async fn next<S: Stream + Unpin>(watch: &mut S) -> S::Item {
     tokio::time::timeout(PATIENCE, watch.next())
         .await
         .expect("an event comes in time")

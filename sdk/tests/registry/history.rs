@@ -1,0 +1,270 @@
+//! The same history of operations, drawn at random, against memory and Redis: every
+//! answer is the same, and watchers are told the same.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::stream::BoxStream;
+use guildhall::{
+    agent::{AgentEvent, AgentInfo, AgentState},
+    host::{HostEvent, HostInfo, HostLoad, LeaseId},
+    ids::{AgentKey, Epoch},
+    registry::{ClaimOutcome, Registration, Registry},
+};
+use proptest::prelude::*;
+
+use crate::{
+    backends,
+    fixtures::{LONG, agent, guild_id, host, host_id, key, lease, next, register},
+};
+
+const HOSTS: usize = 3;
+const AGENTS: usize = 4;
+
+/// The last agents are of the second guild; two share an id.
+const KEYS: [(&str, &str); AGENTS] = [("g1", "a"), ("g1", "b"), ("g2", "a"), ("g2", "c")];
+
+/// Which of the leases or epochs that were handed out so far to use.
+#[derive(Clone, Copy, Debug)]
+enum Pick {
+    Newest,
+    Older(usize),
+    Unknown,
+}
+
+/// One step. Hosts and agents are told by their number.
+#[derive(Clone, Debug)]
+enum Operation {
+    Register { host: usize, fresh: bool },
+    Renew { host: usize, lease: Pick, running: Option<u32> },
+    Leave { host: usize, lease: Pick },
+    Hosts,
+    Claim { agent: usize, host: usize, lease: Pick, replaces: Option<Pick> },
+    Reassert { agent: usize, epoch: Pick, host: usize },
+    Update { agent: usize, epoch: Pick, state: AgentState },
+    Release { agent: usize, epoch: Pick },
+    Agent { agent: usize },
+    Guild { agent: usize },
+    Ticket { host: usize },
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    prop_oneof![6 => Just(Pick::Newest), 2 => (1..4usize).prop_map(Pick::Older), 1 => Just(Pick::Unknown)]
+}
+
+fn state() -> impl Strategy<Value = AgentState> {
+    use AgentState::{Failed, Finished, Restarting, Running, Starting, Stopping};
+    prop::sample::select(vec![Starting, Running, Restarting, Stopping, Finished, Failed])
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    let (host, agent) = (0..HOSTS, 0..AGENTS);
+    prop_oneof![
+        3 => (host.clone(), prop::bool::weighted(0.8)).prop_map(|(host, fresh)| Register { host, fresh }),
+        2 => (host.clone(), pick(), prop::option::of(0..9u32))
+            .prop_map(|(host, lease, running)| Renew { host, lease, running }),
+        2 => (host.clone(), pick()).prop_map(|(host, lease)| Leave { host, lease }),
+        1 => Just(Hosts),
+        6 => (agent.clone(), host.clone(), pick(), prop::option::weighted(0.3, pick()))
+            .prop_map(|(agent, host, lease, replaces)| Claim { agent, host, lease, replaces }),
+        2 => (agent.clone(), pick(), host.clone())
+            .prop_map(|(agent, epoch, host)| Reassert { agent, epoch, host }),
+        4 => (agent.clone(), pick(), state())
+            .prop_map(|(agent, epoch, state)| Update { agent, epoch, state }),
+        2 => (agent.clone(), pick()).prop_map(|(agent, epoch)| Release { agent, epoch }),
+        1 => agent.clone().prop_map(|agent| Agent { agent }),
+        1 => agent.prop_map(|agent| Guild { agent }),
+        1 => host.prop_map(|host| Ticket { host }),
+    ]
+}
+
+/// What was handed out so far, from which steps pick.
+#[derive(Default)]
+struct Past {
+    leases: [Vec<LeaseId>; HOSTS],
+    epochs: [Vec<Epoch>; AGENTS],
+    steps: u32,
+}
+
+fn choose<T: Clone>(from: &[T], pick: Pick, unknown: T) -> T {
+    let found = match pick {
+        Pick::Newest => from.last(),
+        Pick::Older(back) => from.iter().rev().nth(back),
+        Pick::Unknown => None,
+    };
+    found.cloned().unwrap_or(unknown)
+}
+
+impl Past {
+    fn lease(&self, host: usize, pick: Pick) -> LeaseId {
+        choose(&self.leases[host], pick, lease("unknown"))
+    }
+
+    fn epoch(&self, agent: usize, pick: Pick) -> Epoch {
+        choose(&self.epochs[agent], pick, Epoch(7777))
+    }
+}
+
+fn agent_key(agent: usize) -> AgentKey {
+    key(KEYS[agent].0, KEYS[agent].1)
+}
+
+fn host_name(host: usize) -> String {
+    format!("h{host}")
+}
+
+/// Answers as text, without what depends on the clock.
+fn said(answer: &impl Debug) -> String {
+    format!("{answer:?}")
+}
+
+/// Carries out one step; the answer, and what was handed out.
+async fn step(
+    registry: &dyn Registry,
+    operation: &Operation,
+    past: &Past,
+) -> (String, Option<LeaseId>, Option<Epoch>) {
+    let only = |answer: String| (answer, None, None);
+    let own_agent = |agent: usize, host: usize| AgentInfo {
+        // Tells one write from the next.
+        restarts: past.steps,
+        ..agent_on(agent, host)
+    };
+    match operation {
+        Operation::Register { host: number, fresh } => {
+            let lease = match fresh {
+                true => lease(&format!("lease-{}", past.steps)),
+                false => past.lease(*number, Pick::Newest),
+            };
+            let mut answer = registry.register(&host(&host_name(*number)), &lease, LONG).await;
+            if let Ok(Registration::InUse { remaining }) = &mut answer {
+                *remaining = Duration::ZERO;
+            }
+            let entered = matches!(answer, Ok(Registration::Registered));
+            (said(&answer), entered.then_some(lease), None)
+        }
+        Operation::Renew { host: number, lease, running } => {
+            let id = host_name(*number);
+            let report = running
+                .map(|running| HostInfo { load: HostLoad { running, ..HostLoad::default() }, ..host(&id) });
+            let lease = past.lease(*number, *lease);
+            only(said(&registry.renew(&host_id(&id), &lease, LONG, report.as_ref()).await))
+        }
+        Operation::Leave { host, lease } => {
+            let lease = past.lease(*host, *lease);
+            only(said(&registry.leave(&host_id(&host_name(*host)), &lease).await))
+        }
+        Operation::Hosts => {
+            let mut answer = registry.hosts().await;
+            for host in answer.iter_mut().flatten() {
+                host.heartbeat_age = Duration::ZERO;
+            }
+            only(said(&answer))
+        }
+        Operation::Claim { agent, host, lease, replaces } => {
+            let replaces = replaces.map(|replaces| past.epoch(*agent, replaces));
+            let claim = own_agent(*agent, *host);
+            let answer = registry.claim(&claim, &past.lease(*host, *lease), replaces).await;
+            let epoch = match &answer {
+                Ok(ClaimOutcome::Claimed(epoch)) => Some(*epoch),
+                _ => None,
+            };
+            (said(&answer), None, epoch)
+        }
+        Operation::Reassert { agent, epoch, host } => {
+            let lease = past.lease(*host, Pick::Newest);
+            let epoch = past.epoch(*agent, *epoch);
+            only(said(&registry.reassert(&agent_key(*agent), epoch, &lease).await))
+        }
+        Operation::Update { agent, epoch, state } => {
+            let epoch = past.epoch(*agent, *epoch);
+            // Its host stays the one that claimed it last, as far as it matters here.
+            only(said(&registry.update(&AgentInfo { epoch, state: *state, ..own_agent(*agent, 0) }).await))
+        }
+        Operation::Release { agent, epoch } => {
+            only(said(&registry.release(&agent_key(*agent), past.epoch(*agent, *epoch)).await))
+        }
+        Operation::Agent { agent } => only(said(&registry.agent(&agent_key(*agent)).await)),
+        Operation::Guild { agent } => only(said(&registry.agents_in_guild(&agent_key(*agent).guild).await)),
+        Operation::Ticket { host } => only(said(&registry.ticket(&host_name(*host)).await)),
+    }
+}
+
+fn agent_on(agent_number: usize, host: usize) -> AgentInfo {
+    agent(&agent_key(agent_number), &host_name(host))
+}
+
+/// All that watchers of one backend are told, up to a last claim and registration.
+struct Watchers {
+    hosts: BoxStream<'static, HostEvent>,
+    guilds: [BoxStream<'static, AgentEvent>; 2],
+    told: Vec<String>,
+}
+
+impl Watchers {
+    async fn begin(registry: &dyn Registry) -> Self {
+        let guilds = ["g1", "g2"].map(|guild| registry.watch_guild(&guild_id(guild)));
+        let mut watchers = Self { hosts: registry.watch_hosts(), guilds, told: Vec::new() };
+        watchers.told.push(said(&next(&mut watchers.hosts).await));
+        for guild in &mut watchers.guilds {
+            watchers.told.push(said(&next(guild).await));
+        }
+        watchers
+    }
+
+    async fn end(mut self, registry: &dyn Registry) -> Vec<String> {
+        register(registry, "last", &lease("last")).await;
+        loop {
+            let mut event = next(&mut self.hosts).await;
+            if let HostEvent::Changed(host) = &mut event {
+                host.heartbeat_age = Duration::ZERO;
+            }
+            self.told.push(said(&event));
+            if matches!(event, HostEvent::Changed(host) if host.lease == lease("last")) {
+                break;
+            }
+        }
+        for (watch, guild) in self.guilds.iter_mut().zip(["g1", "g2"]) {
+            let last = key(guild, "last");
+            registry.claim(&agent(&last, "last"), &lease("last"), None).await.unwrap();
+            loop {
+                let event = next(watch).await;
+                self.told.push(said(&event));
+                if matches!(event, AgentEvent::Changed(agent) if agent.key == last) {
+                    break;
+                }
+            }
+        }
+        self.told
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_redis_give_the_same_answers(history in prop::collection::vec(operation(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let [memory, _] = backends::memory();
+            let [redis, _] = backends::redis().await;
+            let watching = [Watchers::begin(&*memory).await, Watchers::begin(&*redis).await];
+            let mut past = Past::default();
+            for operation in &history {
+                past.steps += 1;
+                let (wanted, lease, epoch) = step(&*memory, operation, &past).await;
+                let (got, ..) = step(&*redis, operation, &past).await;
+                prop_assert_eq!(wanted, got, "at step {} {:?}", past.steps, operation);
+                if let (Operation::Register { host, .. }, Some(lease)) = (operation, lease) {
+                    past.leases[*host].push(lease);
+                }
+                if let (Operation::Claim { agent, .. }, Some(epoch)) = (operation, epoch) {
+                    past.epochs[*agent].push(epoch);
+                }
+            }
+            let [in_memory, in_redis] = watching;
+            prop_assert_eq!(in_memory.end(&*memory).await, in_redis.end(&*redis).await);
+            Ok(())
+        })?;
+    }
+}

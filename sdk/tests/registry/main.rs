@@ -2,7 +2,7 @@
 //! any two handles on one store, and run against both backends: see [`backends`].
 
 mod backends;
-mod figures;
+mod size;
 mod fixtures;
 mod history;
 mod races;

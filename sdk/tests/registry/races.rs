@@ -21,7 +21,10 @@ const ROUNDS: usize = 150;
 
 /// An agent whose claim is under a lease that is over, while its host is back under
 /// lease `new`.
-async fn orphan(registry: &dyn Registry, round: usize) -> (guildhall::ids::AgentKey, guildhall::ids::Epoch, String) {
+async fn orphan(
+    registry: &dyn Registry,
+    round: usize,
+) -> (guildhall::ids::AgentKey, guildhall::ids::Epoch, String) {
     let (id, old, new) = (format!("h{round}"), lease(&format!("old{round}")), format!("new{round}"));
     let key = key("g", &format!("a{round}"));
     register(registry, &id, &old).await;
@@ -77,7 +80,9 @@ async fn of_a_takeover_and_a_restart_one_wins([a, b]: Pair) {
         let restart = {
             let (a, key) = (a.clone(), key.clone());
             let host = format!("h{round}");
-            tokio::spawn(async move { a.claim(&agent(&key, &host), &lease(&new), Some(epoch)).await.unwrap() })
+            tokio::spawn(
+                async move { a.claim(&agent(&key, &host), &lease(&new), Some(epoch)).await.unwrap() },
+            )
         };
         match (takeover.await.unwrap(), restart.await.unwrap()) {
             (ClaimOutcome::Claimed(_), ClaimOutcome::Held(_))

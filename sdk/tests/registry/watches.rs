@@ -44,6 +44,7 @@ async fn a_guild_is_watched([a, b]: Pair) {
     let started = AgentInfo { epoch, ..agent(&key("g", "c"), "h1") };
     assert_eq!(next(&mut watch).await, AgentEvent::Changed(started.clone()));
     a.reassert(&key("g", "c"), epoch, &lease("l2")).await.unwrap();
+    assert_eq!(next(&mut watch).await, AgentEvent::Changed(started.clone()));
     let running = AgentInfo { state: AgentState::Running, pid: Some(42), ..started };
     a.update(&running).await.unwrap();
     assert_eq!(next(&mut watch).await, AgentEvent::Changed(running));
@@ -93,8 +94,8 @@ async fn a_lease_kept_alive_in_silence_is_not_taken_for_ended([a, b]: Pair) {
     a.register(&host("h1"), &lease("l1"), SHORT).await.unwrap();
     let mut watch = b.watch_hosts();
     assert!(matches!(next(&mut watch).await, HostEvent::Snapshot(_)));
-    for _ in 0..8 {
-        tokio::time::sleep(SHORT / 3).await;
+    for _ in 0..15 {
+        tokio::time::sleep(SHORT / 10).await;
         a.renew(&host_id("h1"), &lease("l1"), SHORT, None).await.unwrap();
     }
     let quiet = tokio::time::timeout(Duration::from_millis(10), watch.next()).await;

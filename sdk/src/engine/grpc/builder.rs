@@ -211,5 +211,6 @@ async fn follow(
             shared.channels.close(host);
         }
         shared.placement.observe(applied.changes);
+        shared.fleet.announce();
     }
 }

@@ -179,9 +179,14 @@ impl Shared {
         tokio::time::timeout_at(deadline, async {
             let agent = self.directory.agent(key).await?.ok_or_else(not_found)?;
             let Some(host) = self.fleet.get(&agent.host) else {
-                // Its host is gone, so there is nobody to ask; what is left of it
-                // is its record.
-                return self.directory.forget(agent).await;
+                return match agent.state.is_live() {
+                    // Its host holds a lease, so the process is there, but this
+                    // engine has not heard of the host: nothing may be forgotten.
+                    true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
+                    // Its host is gone, so there is nobody to ask; what is left of
+                    // it is its record.
+                    false => self.directory.forget(agent).await,
+                };
             };
             let request = v1::StopAgentRequest {
                 guild_id: key.guild.to_string(),
@@ -193,7 +198,8 @@ impl Shared {
             match client.stop_agent(request).await {
                 Ok(answer) => {
                     let agent = answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok());
-                    agent.ok_or_else(|| failed(Fault::new(FaultReason::Internal, "the answer makes no sense")))
+                    agent
+                        .ok_or_else(|| failed(Fault::new(FaultReason::Internal, "the answer makes no sense")))
                 }
                 Err(status) => match wire::fault_from_status(&status) {
                     // The host no longer knows it: its record is all that is left.
@@ -205,4 +211,8 @@ impl Shared {
         .await
         .map_err(late)?
     }
+}
+
+fn unknown_host() -> Fault {
+    Fault::new(FaultReason::HostUnreachable, "this engine does not know the host")
 }

@@ -31,7 +31,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 /// What to do after a host did not answer with a started agent.
 enum Next {
     /// Nothing: an earlier attempt of this launch did start it.
-    Done(AgentInfo),
+    Done(Box<AgentInfo>),
     /// Ask another host, which may take it.
     Elsewhere,
     /// Wait and ask again: a claim is in the way that a host made which cannot be
@@ -49,9 +49,41 @@ impl Shared {
 
     async fn place_and_create(&self, launch: Launch, deadline: Instant) -> Result<AgentInfo, EngineError> {
         let request_id = Uuid::new_v4().simple().to_string();
-        let mut request = placement_request(&launch);
-        let create =
-            v1::CreateAgentRequest { launch: Some(wire::launch_to_wire(&launch)), request_id: request_id.clone() };
+        match self.ask_hosts(&launch, &request_id, deadline).await {
+            Err(EngineError::NoHost { key, reason, tried }) if tried.iter().any(is_unreachable) => {
+                let started = self.started_all_the_same(&launch.key, &request_id).await;
+                started.ok_or(EngineError::NoHost { key, reason, tried })
+            }
+            result => result,
+        }
+    }
+
+    /// A host that broke off may have started the agent all the same: waits until
+    /// that is known, as long as there is a claim of this launch.
+    async fn started_all_the_same(&self, key: &AgentKey, request_id: &str) -> Option<AgentInfo> {
+        let mut pauses = self.retries.pauses();
+        loop {
+            // Where nobody answers, the error at hand says the most.
+            let agent = self.directory.agent(key).await.ok().flatten();
+            let agent = agent.filter(|agent| agent.request_id == request_id && agent.state.is_live())?;
+            if agent.state == AgentState::Running {
+                return Some(agent);
+            }
+            sleep(pauses.next().unwrap_or_default()).await;
+        }
+    }
+
+    async fn ask_hosts(
+        &self,
+        launch: &Launch,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<AgentInfo, EngineError> {
+        let mut request = placement_request(launch);
+        let create = v1::CreateAgentRequest {
+            launch: Some(wire::launch_to_wire(launch)),
+            request_id: request_id.to_owned(),
+        };
         let mut tried: Vec<Tried> = Vec::new();
         let mut pauses = self.retries.pauses();
         loop {
@@ -65,8 +97,8 @@ impl Shared {
                 Ok(agent) => return Ok(agent),
                 Err(fault) => fault,
             };
-            match self.judge(&request.key, &request_id, &host, &fault, &tried).await? {
-                Next::Done(agent) => return Ok(agent),
+            match self.judge(&request.key, request_id, &host, &fault, &tried).await? {
+                Next::Done(agent) => return Ok(*agent),
                 Next::Elsewhere => {
                     info!(%host, reason = %fault.reason, %fault, "host does not take the agent; asking another");
                     request.excluded.push(host.clone());
@@ -147,21 +179,24 @@ impl Shared {
         tried: &[Tried],
     ) -> Result<Next, EngineError> {
         let ours = holder.request_id == request_id;
-        let unreachable = |tried: &&Tried| tried.fault.reason == FaultReason::HostUnreachable;
         if ours {
             let agent = self.directory.agent(key).await?.filter(|agent| agent.epoch == holder.epoch);
             if let Some(agent) = agent.filter(|agent| agent.state == AgentState::Running) {
-                return Ok(Next::Done(agent));
+                return Ok(Next::Done(Box::new(agent)));
             }
             return Ok(Next::Wait);
         }
         // Somebody else's agent, but on a host that this launch could not reach
         // either: it may be dead, and its lease about to end.
-        if tried.iter().filter(unreachable).any(|tried| tried.host == holder.host) {
+        if tried.iter().any(|tried| is_unreachable(tried) && tried.host == holder.host) {
             return Ok(Next::Wait);
         }
         Err(EngineError::AlreadyRunning { key: key.clone(), holder })
     }
+}
+
+fn is_unreachable(tried: &Tried) -> bool {
+    tried.fault.reason == FaultReason::HostUnreachable
 }
 
 fn placement_request(launch: &Launch) -> PlacementRequest {

@@ -165,7 +165,8 @@ impl State {
             }
             (Some(current), Some(epoch)) => current.agent.epoch == epoch,
             (Some(current), None) => {
-                !current.agent.state.is_live() || !self.in_force(&current.agent.host, &current.lease, Instant::now())
+                !current.agent.state.is_live()
+                    || !self.in_force(&current.agent.host, &current.lease, Instant::now())
             }
         };
         if let (false, Some(current)) = (granted, current) {
@@ -186,8 +187,9 @@ impl State {
         epoch: Epoch,
         lease: &LeaseId,
     ) -> Result<(), RegistryError> {
-        let (claimed, _) = self.fenced(key, epoch)?;
+        let (claimed, changes) = self.fenced(key, epoch)?;
         claimed.lease = lease.clone();
+        changes.publish(|| AgentEvent::Changed(claimed.agent.clone()));
         Ok(())
     }
 

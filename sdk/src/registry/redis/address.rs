@@ -1,5 +1,7 @@
 //! Where Redis is: a URL that was checked, and a name for it that may be logged.
 
+use std::time::Duration;
+
 use redis::{
     ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
@@ -29,15 +31,17 @@ impl Address {
             None => return Err(refuse("it must begin with redis:// or unix://".to_owned())),
         }
         let info = url.into_connection_info().map_err(|error| {
-            // The detail may quote the URL.
-            refuse(error.category().to_owned())
+            // What follows the description may quote the URL.
+            let said = error.to_string();
+            refuse(said.split_once(" - ").map_or(said.as_str(), |(description, _)| description).to_owned())
         })?;
-        // A peer that vanished without a word is noticed as fast as a call that is
-        // not answered.
-        let keepalive = TcpKeepalive::new().with_time(options.call_timeout).with_interval(options.call_timeout);
+        // A peer that vanished without a word is noticed about as fast as a call that
+        // is not answered; the system counts in whole seconds and not without end.
+        let patience = options.call_timeout.clamp(Duration::from_secs(1), Duration::from_secs(60));
+        let keepalive = TcpKeepalive::new().with_time(patience).with_interval(patience);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         #[cfg(target_os = "linux")]
-        let tcp = tcp.set_user_timeout(options.call_timeout);
+        let tcp = tcp.set_user_timeout(patience);
         let name = name(&info);
         Ok(Self { info: info.set_tcp_settings(tcp), name })
     }
@@ -57,10 +61,19 @@ fn name(info: &ConnectionInfo) -> String {
 
 /// The URL without what may be a name, a password or a parameter with one.
 fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let rest = rest.rsplit_once('@').map_or(rest.to_owned(), |(_, place)| format!("…@{place}"));
-    if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let (place, parameters) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    if parameters.contains('@') {
+        // Either may be part of a password.
+        return format!("{scheme}…");
+    }
+    match place.rsplit_once('@') {
+        Some((_login, place)) => format!("{scheme}…@{place}"),
+        None => format!("{scheme}{place}"),
+    }
 }
 
 #[cfg(test)]
@@ -86,13 +99,15 @@ mod tests {
             "http://user:hunter2@localhost",
             "rediss://user:hunter2@localhost",
             "redis://user:hunt?er2@localhost/a",
+            "unix:relative?pass=hunter2",
+            "unix://relative?pass=hunt@er2",
             "redis://user:hunter2@localhost/zero",
             "redis://user:hunter2@localhost:99999",
             "redis://",
         ]
         .map(|url| Address::parse(url, &RedisOptions::default()).unwrap_err().to_string())
         .join("\n");
-        assert!(!refusals.contains("hunt"), "{refusals}");
+        assert!(!refusals.contains("hunt") && !refusals.contains("er2"), "{refusals}");
         insta::assert_snapshot!(refusals);
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn any_host(place: &str, entry: &str) -> Result<HostEntry, RegistryEr
     let (Some(lease), Some(reported), Some(json)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(corrupt(place, "it is not LEASE REPORTED JSON"));
     };
-    let reported = reported.parse().map_err(|error| corrupt(place, format!("when it was reported: {error}")))?;
+    let reported =
+        reported.parse().map_err(|error| corrupt(place, format!("when it was reported: {error}")))?;
     Ok(HostEntry { lease: LeaseId::from(lease.to_owned()), reported, info: from_json(place, json)? })
 }
 

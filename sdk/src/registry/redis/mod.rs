@@ -3,23 +3,16 @@
 //! Each change is one Lua script within one hash slot, so it happens whole or not at
 //! all, and a Redis Cluster can carry it. [`schema`] says what is where.
 //!
-//! Hosts and guilds are in different slots, so no script can see both a claim and the
-//! lease it is under. A claim against a live record therefore takes two steps: ask
-//! whether the holder's lease is over, then claim on condition that record and lease
-//! are still those that were asked about. Nothing can slip between them: a lease that
-//! is over never comes back into force, its host must register under a fresh one and
-//! [`reassert`](Registry::reassert) each claim, and that changes the record's lease.
-//! So of a takeover and a reassertion, exactly one succeeds.
-//!
 //! A call whose connection broke is repeated once. All of them give the same outcome
 //! twice: a claim is told apart by an id of its own, the rest say what is to be, not
 //! what is to change. (A ticket may be skipped.)
 //!
 //! Every time is Redis' own `TIME`; no host's clock is ever compared. That clock must
-//! not jump forward: every lease would end early. Read on in [`link`] for the
-//! connection and in [`watch`] for the streams.
+//! not jump forward: every lease would end early. Read on in [`claim`] for who
+//! may run an agent, in [`link`] for the connection and in [`watch`] for the streams.
 
 mod address;
+mod claim;
 mod entry;
 mod link;
 mod options;
@@ -36,19 +29,18 @@ use redis::{FromRedisValue, ScriptInvocation};
 pub use self::options::RedisOptions;
 use self::{
     address::Address,
+    claim::Claim,
     link::{Link, Question},
-    schema::{GuildKeys, HostKeys, Schema},
+    schema::{HostKeys, Schema},
 };
-use super::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, Registry, RegistryError};
+use super::{
+    ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, Registry, RegistryError,
+};
 use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
 };
-
-/// How often a claim asks again because another took the agent from a dead host in
-/// between, before it says that the agent is held.
-const TAKEOVER_ATTEMPTS: usize = 8;
 
 /// A registry in Redis. Clones share one connection.
 #[derive(Clone)]
@@ -84,7 +76,10 @@ impl RedisRegistry {
         self.link.connection()
     }
 
-    async fn ask_hosts<T: FromRedisValue>(&self, script: &mut ScriptInvocation<'_>) -> Result<T, RegistryError> {
+    async fn ask_hosts<T: FromRedisValue>(
+        &self,
+        script: &mut ScriptInvocation<'_>,
+    ) -> Result<T, RegistryError> {
         script.key(&self.hosts.leases).key(&self.hosts.records);
         self.link.ask(&self.hosts.records, Question::Script(script)).await
     }
@@ -115,55 +110,6 @@ impl fmt::Debug for RedisRegistry {
             .field("address", &self.link.address())
             .field("options", &self.options)
             .finish()
-    }
-}
-
-/// A claim that may have to be asked for several times.
-struct Claim<'a> {
-    agent: &'a AgentInfo,
-    lease: &'a LeaseId,
-    replaces: Option<Epoch>,
-    keys: GuildKeys,
-    json: String,
-    /// Tells this call from every other, so that Redis knows it when it is repeated.
-    call: String,
-}
-
-/// What a claim is answered.
-enum ClaimAnswer {
-    Claimed(Epoch),
-    Held(Claimed),
-}
-
-impl RedisRegistry {
-    /// Claims, given that the `over` claim is known to be under a lease that is over.
-    async fn ask_claim(&self, claim: &Claim<'_>, over: Option<&Claimed>) -> Result<ClaimAnswer, RegistryError> {
-        let Claim { agent, lease, replaces, keys, json, call } = claim;
-        let over = over.map(|over| format!("{} {}", over.agent.epoch, over.lease.as_str()));
-        let mut script = scripts::CLAIM.prepare_invoke();
-        script
-            .key(&keys.agents)
-            .key(&keys.epoch)
-            .arg(agent.key.agent.as_str())
-            .arg(lease.as_str())
-            .arg(live(agent))
-            .arg(call)
-            .arg(json)
-            .arg(&keys.changes)
-            .arg(replaces.map(|epoch| epoch.to_string()).unwrap_or_default())
-            .arg(over.unwrap_or_default());
-        let (outcome, said): (String, String) =
-            self.link.ask(&keys.agents, Question::Script(&script)).await?;
-        match (outcome.as_str(), replaces) {
-            ("claimed", _) => said
-                .parse()
-                .map(|epoch| ClaimAnswer::Claimed(Epoch(epoch)))
-                .map_err(|_| entry::corrupt(&keys.epoch, format!("{said:?} is not an epoch"))),
-            ("missing", Some(epoch)) => {
-                Err(RegistryError::Fenced { key: agent.key.clone(), epoch: *epoch, current: None })
-            }
-            _ => entry::agent(&keys.agents, &agent.key, &said).map(ClaimAnswer::Held),
-        }
     }
 }
 
@@ -239,33 +185,14 @@ impl Registry for RedisRegistry {
         lease: &LeaseId,
         replaces: Option<Epoch>,
     ) -> Result<ClaimOutcome, RegistryError> {
-        let keys = self.schema.guild(&agent.key.guild);
-        let call = format!("{:016x}", rand::random::<u64>());
-        let claim = Claim { agent, lease, replaces, keys, json: entry::to_json(agent)?, call };
-        let attempts = async {
-            let mut over = None;
-            for _ in 1..TAKEOVER_ATTEMPTS {
-                match self.ask_claim(&claim, over.as_ref()).await? {
-                    ClaimAnswer::Held(held)
-                        if replaces.is_none() && !self.in_force(&held.agent.host, &held.lease).await? =>
-                    {
-                        over = Some(held);
-                    }
-                    answer => return Ok(answer),
-                }
-            }
-            self.ask_claim(&claim, over.as_ref()).await
-        };
-        Ok(match self.link.bounded(attempts).await? {
-            ClaimAnswer::Claimed(epoch) => ClaimOutcome::Claimed(epoch),
-            ClaimAnswer::Held(held) => ClaimOutcome::Held(Box::new(held.agent)),
-        })
+        let claim = Claim::new(agent, lease, replaces, self.schema.guild(&agent.key.guild))?;
+        self.link.bounded(claim.make(self)).await
     }
 
     async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError> {
         let keys = self.schema.guild(&key.guild);
         let mut script = scripts::REASSERT.key(&keys.agents);
-        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str());
+        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str()).arg(&keys.changes);
         self.ask_fenced(key, epoch, &keys.agents, &script).await
     }
 

@@ -39,9 +39,7 @@ impl Default for RedisOptions {
 
 impl RedisOptions {
     pub(super) fn check(&self) -> Result<(), RegistryError> {
-        let refuse = |option, reason: &str| {
-            Err(RegistryError::Options { option, reason: reason.to_owned() })
-        };
+        let refuse = |option, reason: &str| Err(RegistryError::Options { option, reason: reason.to_owned() });
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
             return refuse("prefix", "it must not be empty, nor hold a brace");
         }

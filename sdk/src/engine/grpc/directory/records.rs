@@ -1,9 +1,11 @@
 //! Answers from the registry's records, read in the light of which leases are in
 //! force: a record whose host's lease ended says `lost`.
 
+mod watch;
+
 use std::sync::Arc;
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::stream::BoxStream;
 
 use crate::{
     agent::{AgentEvent, AgentInfo, AgentState},
@@ -13,7 +15,7 @@ use crate::{
     registry::{Claimed, Registry},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Records {
     registry: Arc<dyn Registry>,
     fleet: Arc<Fleet>,
@@ -54,7 +56,7 @@ impl Records {
     }
 
     pub(super) fn watch(&self, guild: &GuildId) -> BoxStream<'static, AgentEvent> {
-        self.registry.watch_guild(guild).boxed()
+        watch::watch(self.clone(), guild.clone())
     }
 
     pub(super) async fn forget(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {

@@ -1,7 +1,8 @@
--- Puts a claim under another lease. Its record stays, so watchers have nothing to hear.
--- ARGV: agent, epoch, lease.
+-- Puts a claim under another lease. Its record stays, and is told to watchers all the
+-- same: they may have said that the agent is lost.
+-- ARGV: agent, epoch, lease, channel of changes.
 -- Returns 'done', or 'fenced' with the current epoch or ''.
-local agent, epoch, lease = unpack(ARGV)
+local agent, epoch, lease, changes = unpack(ARGV)
 local entry = redis.call('HGET', agents, agent)
 if not entry then
   return { 'fenced', '' }
@@ -14,5 +15,7 @@ if current ~= epoch then
   return { 'fenced', current }
 end
 local json = string.sub(entry, #head(current, old, live, call) + 1)
-redis.call('HSET', agents, agent, head(current, lease, live, call) .. json)
+entry = head(current, lease, live, call) .. json
+redis.call('HSET', agents, agent, entry)
+redis.call('PUBLISH', changes, '+' .. entry)
 return { 'done', '' }

@@ -56,7 +56,9 @@ impl Hosts {
     fn looked(&mut self, now: u64, next_end_in: i64) {
         self.checked_at = now;
         let wait = match u64::try_from(next_end_in) {
-            Ok(due) => Duration::from_millis(due).clamp(SHORTEST_WAIT.min(self.check_every), self.check_every),
+            Ok(due) => {
+                Duration::from_millis(due).clamp(SHORTEST_WAIT.min(self.check_every), self.check_every)
+            }
             Err(_) => self.check_every,
         };
         self.next_check = Instant::now() + wait;

@@ -89,7 +89,8 @@ type Answer<T> = BoxFuture<'static, Result<T, RegistryError>>;
 fn watch<S: Subject>(link: Arc<Link>, subject: S) -> BoxStream<'static, S::Event> {
     let start = async move {
         let (events, unread) = mpsc::channel(BACKLOG);
-        let watcher = Watcher { mark: subject.fresh_mark(), link, subject, events, delays: backoff().build() };
+        let watcher =
+            Watcher { mark: subject.fresh_mark(), link, subject, events, delays: backoff().build() };
         let task = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
         stream::unfold((unread, task), |(mut unread, task)| async {
             unread.recv().await.map(|event| (event, (unread, task)))

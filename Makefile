@@ -1,0 +1,62 @@
+# Every task of the project; `make` alone lists them.
+#
+# One profile serves all of them (see [profile.release] in Cargo.toml), so that
+# wasmtime is not built again for each.
+
+CARGO ?= cargo
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench policies setup lint unit doc deny clean
+
+help: ## List the tasks
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
+
+demo: ## Run a guild on an embedded fleet. ARGS="--spec PATH --policy NAME|PATH.wasm --hosts N --json"
+	@$(CARGO) build --release -p guildhall-demo -p echo-runner
+	@exec $(TARGET)/release/demo $(ARGS)
+
+test: setup lint unit doc policies ## Set up what the tests need, and run all checks
+
+bench: redis ## Measure, print a table of ratios, write target/bench.json
+	$(CARGO) build --release -p guildhall-bench -p guildhall-host -p echo-runner
+	$(TARGET)/release/bench $(ARGS)
+
+policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in
+	$(CARGO) run --release -p xtask -- policies --check
+
+lint: ## Formatting and clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+unit: redis ## The tests alone. ARGS="NAME" runs some of them
+	$(CARGO) test --release --workspace $(ARGS)
+
+doc: ## The documentation of the public items, without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps
+
+deny: ## Licences, duplicate versions and sources of what we depend on
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+# --- what the tasks need ------------------------------------------------------
+
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: redis wasm
+setup: redis wasm ## Install what the tests need: redis-server, a wasm target
+
+redis:
+	@command -v redis-server >/dev/null \
+	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends redis-server; } \
+	  || { echo "redis-server is needed, and apt-get could not install it: install it by hand" >&2; exit 1; }
+
+# Debian's compiler stands in where rustup can add no target.
+wasm:
+	@rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown \
+	  || rustup target add wasm32-unknown-unknown \
+	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src; }

@@ -1,0 +1,64 @@
+//! What Guildhall costs, measured against what it could cost at the least.
+//!
+//! `make bench` takes every figure; `bench decision heartbeat` takes some. A figure
+//! that has a goal is a ratio of two things measured in turns in this very run, so
+//! that a busy machine slows both. Nothing here fails a build: a goal that is missed
+//! is said, and the exit status is about errors only.
+//!
+//! The results are printed and kept in `target/bench.json`; see [`report`].
+
+mod decision;
+mod is_running;
+mod record;
+mod report;
+mod stage;
+mod start_rate;
+mod stats;
+mod workload;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use crate::report::{Report, Row};
+
+/// Takes figures of Guildhall's speed and size, prints them, and keeps them in
+/// `bench.json` in the target folder.
+#[derive(Parser)]
+struct Args {
+    /// What to measure; everything unless told.
+    figures: Vec<Figure>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Figure {
+    StartRate,
+    IsRunning,
+    Decision,
+}
+
+impl Figure {
+    async fn take(self) -> Result<Vec<Row>> {
+        match self {
+            Self::StartRate => start_rate::take().await,
+            Self::IsRunning => is_running::take().await,
+            Self::Decision => decision::take().await,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let figures = if args.figures.is_empty() { Figure::value_variants().to_vec() } else { args.figures };
+    let mut report = Report::open(report::beside_this_program()?)?;
+    for figure in figures {
+        let name = figure.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        eprintln!("taking {name} …");
+        let rows = figure.take().await.with_context(|| format!("{name} was not taken"))?;
+        // Saved at once: what fails later does not lose what was measured.
+        report.add(rows);
+        report.save()?;
+    }
+    println!("{}", report.table());
+    Ok(())
+}
