@@ -30,6 +30,7 @@ use super::{
     Shared,
     claim::{Claim, Refused},
     error::{CreateError, StopError},
+    guild_specs::Holder,
     incarnation::{Incarnation, Sign},
     notify::Notice,
     output::Source,
@@ -57,6 +58,8 @@ pub(super) struct Agent {
     pub(super) shared: Arc<Shared>,
     pub(super) runner: Arc<Runner>,
     pub(super) launch: Launch,
+    /// Its share in the guild's spec.
+    pub(super) _guild_spec: Option<Holder>,
     pub(super) info: AgentInfo,
     pub(super) commands: mpsc::Receiver<Command>,
     /// Who waits for the first start; `None` when that is over.
@@ -487,10 +490,10 @@ impl Agent {
                 drop(answer.send(Err(failed.clone())));
             }
             let until = Instant::now() + waits.next().unwrap_or_default();
-            match self.next(None, Some(until)).await {
-                Event::Interrupt(Interrupt::Closing | Interrupt::Disowned(_)) => break,
-                // A stop is a reason to try at once.
-                _ => {}
+            // Anything else, such as another stop, is a reason to try at once.
+            let event = self.next(None, Some(until)).await;
+            if matches!(event, Event::Interrupt(Interrupt::Closing | Interrupt::Disowned(_))) {
+                break;
             }
         }
         self.leave(error);

@@ -83,21 +83,19 @@ impl Table {
     }
 
     /// Decides about a place for `key` in one step: `decide` sees the entry there
-    /// is, and answers with a new one to put in its place or with something else.
+    /// is, and may answer with a new one to put in its place.
     pub(super) fn enter<T>(
         &self,
         key: &AgentKey,
-        decide: impl FnOnce(Option<&Entry>) -> Result<(NewEntry, T), T>,
+        decide: impl FnOnce(Option<&Entry>) -> (Option<NewEntry>, T),
     ) -> T {
         let mut entries = self.entries();
-        match decide(entries.agents.get(key)) {
-            Ok((NewEntry { info, commands, start }, answer)) => {
-                let entry = Entry { info, commands, start: Some(start), undoing: false, shown: false };
-                entries.agents.insert(key.clone(), entry);
-                answer
-            }
-            Err(answer) => answer,
+        let (new, answer) = decide(entries.agents.get(key));
+        if let Some(NewEntry { info, commands, start }) = new {
+            let entry = Entry { info, commands, start: Some(start), undoing: false, shown: false };
+            entries.agents.insert(key.clone(), entry);
         }
+        answer
     }
 
     /// Shows what an agent is now.

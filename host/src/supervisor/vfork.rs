@@ -30,7 +30,7 @@ use rustix::{
 };
 
 /// Bytes of stack for the child, which needs a few hundred.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 32 * 1024;
 
 /// Highest number of a signal.
 const LAST_SIGNAL: c_int = 64;
