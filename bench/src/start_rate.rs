@@ -43,7 +43,9 @@ pub(crate) async fn take() -> Result<Vec<Row>> {
     let rates = in_turns(
         ROUNDS,
         async |round| real(&stage, workload::launches(&format!("real-{round}"), AGENTS)?).await,
-        async |round| bare(&runner, sockets.path(), workload::launches(&format!("bare-{round}"), AGENTS)?).await,
+        async |round| {
+            bare(&runner, sockets.path(), workload::launches(&format!("bare-{round}"), AGENTS)?).await
+        },
     )
     .await?;
     stage.end().await?;
