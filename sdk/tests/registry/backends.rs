@@ -6,28 +6,28 @@ use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry}
 use guildhall_testing::RedisServer;
 
 /// Two handles on one store, as two processes of a fleet have them.
-pub type Pair = [Arc<dyn Registry>; 2];
+pub(crate) type Pair = [Arc<dyn Registry>; 2];
 
 /// Redis for all tests that do not break it; each has a key prefix of its own.
-pub static SHARED: LazyLock<RedisServer> =
+pub(crate) static SHARED: LazyLock<RedisServer> =
     LazyLock::new(|| RedisServer::start().unwrap_or_else(|error| panic!("{error}")));
 
-pub fn memory() -> Pair {
+pub(crate) fn memory() -> Pair {
     let registry = MemoryRegistry::new();
     [Arc::new(registry.clone()), Arc::new(registry)]
 }
 
-pub async fn redis() -> Pair {
+pub(crate) async fn redis() -> Pair {
     let options = fresh_options();
     [Arc::new(connect(&SHARED, &options).await), Arc::new(connect(&SHARED, &options).await)]
 }
 
 /// Options with a prefix that no other test has.
-pub fn fresh_options() -> RedisOptions {
+pub(crate) fn fresh_options() -> RedisOptions {
     RedisOptions { prefix: format!("test-{:016x}", rand::random::<u64>()), ..RedisOptions::default() }
 }
 
-pub async fn connect(server: &RedisServer, options: &RedisOptions) -> RedisRegistry {
+pub(crate) async fn connect(server: &RedisServer, options: &RedisOptions) -> RedisRegistry {
     RedisRegistry::connect(&server.url(), options.clone()).await.expect("the test's Redis is there")
 }
 

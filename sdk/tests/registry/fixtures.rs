@@ -12,31 +12,31 @@ use guildhall::{
 };
 
 /// Longer than any test runs.
-pub const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
 /// Ends while a test waits, and not before what it does meanwhile on a busy machine.
-pub const SHORT: Duration = Duration::from_secs(1);
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
 
 /// What a test waits for at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn guild_id(id: &str) -> GuildId {
+pub(crate) fn guild_id(id: &str) -> GuildId {
     GuildId::new(id).unwrap()
 }
 
-pub fn host_id(id: &str) -> HostId {
+pub(crate) fn host_id(id: &str) -> HostId {
     HostId::new(id).unwrap()
 }
 
-pub fn key(guild: &str, agent: &str) -> AgentKey {
+pub(crate) fn key(guild: &str, agent: &str) -> AgentKey {
     AgentKey::new(guild_id(guild), AgentId::new(agent).unwrap())
 }
 
-pub fn lease(id: &str) -> LeaseId {
+pub(crate) fn lease(id: &str) -> LeaseId {
     LeaseId::from(id.to_owned())
 }
 
-pub fn host(id: &str) -> HostInfo {
+pub(crate) fn host(id: &str) -> HostInfo {
     HostInfo {
         id: host_id(id),
         endpoint: format!("http://{id}:50051"),
@@ -48,7 +48,7 @@ pub fn host(id: &str) -> HostInfo {
     }
 }
 
-pub fn agent(key: &AgentKey, host: &str) -> AgentInfo {
+pub(crate) fn agent(key: &AgentKey, host: &str) -> AgentInfo {
     AgentInfo {
         key: key.clone(),
         name: "Ünïcode \"agent\" {1}\n".to_owned(),
@@ -65,13 +65,13 @@ pub fn agent(key: &AgentKey, host: &str) -> AgentInfo {
     }
 }
 
-pub async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
+pub(crate) async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
     let answer = registry.register(&host(id), lease, LONG).await.unwrap();
     assert_eq!(answer, Registration::Registered);
 }
 
 /// Claims what is free; the epoch.
-pub async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &LeaseId) -> Epoch {
+pub(crate) async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &LeaseId) -> Epoch {
     match registry.claim(&agent(key, host), lease, None).await.unwrap() {
         ClaimOutcome::Claimed(epoch) => epoch,
         held => panic!("{key} should be free, but {held:?}"),
@@ -79,7 +79,7 @@ pub async fn claim(registry: &dyn Registry, key: &AgentKey, host: &str, lease: &
 }
 
 /// The holder that a claim was told of.
-pub fn held(outcome: ClaimOutcome) -> AgentInfo {
+pub(crate) fn held(outcome: ClaimOutcome) -> AgentInfo {
     match outcome {
         ClaimOutcome::Held(agent) => *agent,
         claimed => panic!("it should be held, but {claimed:?}"),
@@ -87,7 +87,7 @@ pub fn held(outcome: ClaimOutcome) -> AgentInfo {
 }
 
 /// Asks again and again until the answer is yes; fails when it never is.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
     let asking = async {
         while !asks().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -97,7 +97,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut asks: impl FnM
 }
 
 /// The next event of a watch.
-pub async fn next<S: Stream + Unpin>(watch: &mut S) -> S::Item {
+pub(crate) async fn next<S: Stream + Unpin>(watch: &mut S) -> S::Item {
     tokio::time::timeout(PATIENCE, watch.next())
         .await
         .expect("an event comes in time")
