@@ -115,9 +115,7 @@ impl Report {
     /// What this run took, as a table.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
-        table
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
-            .set_header(["figure", "value", "unit", "goal", "met"]);
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["figure", "value", "unit", "goal", "met"]);
         for row in self.rows.iter().filter(|row| self.taken.contains(&row.figure)) {
             let met = match row.met {
                 Some(true) => "yes",
