@@ -46,6 +46,7 @@ impl Agent {
     }
 
     /// Starts a process under the present claim and waits until it is ready.
+    #[tracing::instrument(level = "debug", skip_all, fields(agent = %self.info.key, epoch = %self.info.epoch))]
     async fn start_process(&mut self) -> Result<Incarnation, Unready> {
         let shared = Arc::clone(&self.shared);
         let _in_flight = shared.start_in_flight();
@@ -144,6 +145,7 @@ impl Agent {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(agent = %self.info.key))]
     async fn take_claim(&mut self) -> Result<(), Refused> {
         // The claim writes the record too, under an epoch that fences older writes.
         self.recorder.clear();
