@@ -118,6 +118,7 @@ impl Supervisor {
                 place: Some(place),
                 claim: Claim::default(),
                 stops: Vec::new(),
+                disowned: None,
             };
             shared.tasks.spawn(agent.live());
         }

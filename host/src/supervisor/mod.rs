@@ -323,19 +323,15 @@ impl Supervisor {
     /// Tells an agent that its claim is fenced. Answers whether that was its end.
     async fn disown(&self, agent: &AgentInfo, error: RegistryError) -> bool {
         let taken = !matches!(error, RegistryError::Fenced { current: None, .. });
-        let Some((commands, _)) = self.shared.table.handle(&agent.key) else { return false };
-        let told = commands.send(Command::Disowned { epoch: agent.epoch, error }).await.is_ok();
-        match (taken, told) {
-            (true, true) => {
-                commands.closed().await;
-                true
-            }
-            (true, false) => {
-                self.shared.table.remove_ended(&agent.key, agent.epoch);
-                true
-            }
-            (false, _) => false,
+        let AgentInfo { key, epoch, .. } = agent;
+        let Some((commands, _)) = self.shared.table.handle(key) else { return false };
+        let (answer, answered) = oneshot::channel();
+        let told = commands.send(Command::Disowned { epoch: *epoch, error, answer }).await.is_ok();
+        if told && answered.await.is_ok() {
+            return true;
         }
+        // It was claimed anew meanwhile, or had ended before.
+        taken && self.shared.table.remove_ended(key, *epoch)
     }
 
     /// Ends the supervisor: kills what still runs, releases its claims (one attempt

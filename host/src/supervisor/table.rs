@@ -146,16 +146,15 @@ impl Table {
         self.entries().remove(key);
     }
 
-    /// Forgets an agent that has ended, if it is still that one.
-    pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) {
+    /// Forgets an agent that has ended. Answers whether it is still that one.
+    pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) -> bool {
         let mut entries = self.entries();
-        if entries
-            .agents
-            .get(key)
-            .is_some_and(|entry| entry.info.epoch == epoch && entry.commands.is_closed())
-        {
+        let same = |entry: &Entry| entry.info.epoch == epoch && entry.commands.is_closed();
+        let found = entries.agents.get(key).is_some_and(same);
+        if found {
             entries.remove(key);
         }
+        found
     }
 
     pub(super) fn get(&self, key: &AgentKey) -> Option<AgentInfo> {
