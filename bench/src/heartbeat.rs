@@ -106,12 +106,16 @@ pub(crate) async fn take() -> Result<Vec<Row>> {
         .iter()
         .zip(AGENTS)
         .map(|(host, agents)| {
-            Row::new(format!("heartbeat: host with {agents}, p50"), host.took.p50_us(), "µs")
+            Row::new(
+                format!("heartbeat: {agents} agent{}, p50", if agents == 1 { "" } else { "s" }),
+                host.took.p50_us(),
+                "µs",
+            )
         })
         .collect();
     let ratio = hosts[2].took.p50_us() / hosts[0].took.p50_us();
-    rows.push(Row::new("heartbeat: host with 10000 / with 1, p50", ratio, "ratio").at_most(NOISE));
-    rows.push(Row::new("heartbeat: calls to Redis, for any of them", calls, "calls").at_most(1.0));
-    rows.push(Row::new("heartbeat: commands in Redis, for any of them", all, "commands"));
+    rows.push(Row::new("heartbeat: 10000 agents / 1 agent, p50", ratio, "ratio").at_most(NOISE));
+    rows.push(Row::new("heartbeat: calls to Redis, for any number of agents", calls, "calls").at_most(1.0));
+    rows.push(Row::new("heartbeat: commands in Redis, for any number of agents", all, "commands"));
     Ok(rows)
 }

@@ -34,7 +34,8 @@ struct Args {
     figures: Vec<Figure>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+/// In the order in which they are taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Figure {
     StartRate,
     IsRunning,
@@ -61,7 +62,9 @@ impl Figure {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let figures = if args.figures.is_empty() { Figure::value_variants().to_vec() } else { args.figures };
+    let mut figures = if args.figures.is_empty() { Figure::value_variants().to_vec() } else { args.figures };
+    figures.sort_unstable();
+    figures.dedup();
     // A host needs five descriptors for each agent, and inherits this limit.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;

@@ -6,7 +6,8 @@
 //! that is the whole way: the engine places, calls the host, the host claims the
 //! identity in Redis, starts the process and has it recorded as running. On the other
 //! it is a spawn, a write and a read in this process, with neither identity nor
-//! supervision nor output. Stopping is not timed.
+//! supervision nor output, but on all cores. Both sides make their sockets in the same
+//! folder for temporary files, and stopping is not timed.
 
 use std::{
     path::{Path, PathBuf},
@@ -37,7 +38,7 @@ use crate::{
 /// Agents that one round starts.
 const AGENTS: usize = 192;
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 
 /// Agents started a second on both sides, and their ratio.
 pub(crate) async fn take() -> Result<Vec<Row>> {
