@@ -54,7 +54,9 @@ impl Program {
     /// # Panics
     /// When the output ends without it, or after a minute.
     pub fn wait_for_output(&self, wanted: &str) -> String {
-        self.stdout.wait_for(wanted).unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
+        self.stdout
+            .wait_for(wanted)
+            .unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
     }
 
     /// Waits for a line of its log, which is standard error, that contains `wanted`.
@@ -62,7 +64,9 @@ impl Program {
     /// # Panics
     /// When the log ends without it, or after a minute.
     pub fn wait_for_log(&self, wanted: &str) -> String {
-        self.stderr.wait_for(wanted).unwrap_or_else(|| panic!("{} never logged {wanted:?}:\n{}", self.name, self.said()))
+        self.stderr
+            .wait_for(wanted)
+            .unwrap_or_else(|| panic!("{} never logged {wanted:?}:\n{}", self.name, self.said()))
     }
 
     /// What it has logged so far.

@@ -138,7 +138,7 @@ pub struct Drained {
 }
 
 impl Supervisor {
-    /// Makes a supervisor and its spawner thread. Must be called within a tokio
+    /// Makes a supervisor and its spawner threads. Must be called within a tokio
     /// runtime. `lease` says which lease of the host claims are made under.
     ///
     /// # Errors
