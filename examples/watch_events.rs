@@ -31,7 +31,9 @@ async fn main() -> anyhow::Result<()> {
                     println!("  {} is {} on {}", agent.key, agent.state, agent.host);
                 }
             }
-            AgentEvent::Changed(agent) => println!("{} is {} (epoch {})", agent.key, agent.state, agent.epoch),
+            AgentEvent::Changed(agent) => {
+                println!("{} is {} (epoch {})", agent.key, agent.state, agent.epoch)
+            }
             AgentEvent::Removed { key, .. } => println!("{key} was stopped"),
             _ => {}
         }

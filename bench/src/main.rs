@@ -8,9 +8,13 @@
 //! The results are printed and kept in `target/bench.json`; see [`report`].
 
 mod decision;
+mod heartbeat;
 mod is_running;
+mod memory;
 mod record;
 mod report;
+mod run_agent;
+mod spans;
 mod stage;
 mod start_rate;
 mod stats;
@@ -18,6 +22,7 @@ mod workload;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::report::{Report, Row};
 
@@ -29,11 +34,16 @@ struct Args {
     figures: Vec<Figure>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+/// In the order in which they are taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Figure {
     StartRate,
     IsRunning,
+    Heartbeat,
     Decision,
+    Memory,
+    /// The last: from then on spans are recorded.
+    RunAgent,
 }
 
 impl Figure {
@@ -41,7 +51,10 @@ impl Figure {
         match self {
             Self::StartRate => start_rate::take().await,
             Self::IsRunning => is_running::take().await,
+            Self::Heartbeat => heartbeat::take().await,
             Self::Decision => decision::take().await,
+            Self::Memory => memory::take().await,
+            Self::RunAgent => run_agent::take().await,
         }
     }
 }
@@ -49,7 +62,12 @@ impl Figure {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let figures = if args.figures.is_empty() { Figure::value_variants().to_vec() } else { args.figures };
+    let mut figures = if args.figures.is_empty() { Figure::value_variants().to_vec() } else { args.figures };
+    figures.sort_unstable();
+    figures.dedup();
+    // A host needs five descriptors for each agent, and inherits this limit.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     let mut report = Report::open(report::beside_this_program()?)?;
     for figure in figures {
         let name = figure.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();

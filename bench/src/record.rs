@@ -61,7 +61,10 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
 
 fn agent(host: &HostId, at: usize) -> Result<AgentInfo> {
     Ok(AgentInfo {
-        key: AgentKey::new(GuildId::new(format!("guild-{}", at / 8))?, AgentId::new(format!("agent-{}", at % 8))?),
+        key: AgentKey::new(
+            GuildId::new(format!("guild-{}", at / 8))?,
+            AgentId::new(format!("agent-{}", at % 8))?,
+        ),
         name: format!("Agent {at}"),
         class_name: "examples.echo.EchoAgent".to_owned(),
         host: host.clone(),

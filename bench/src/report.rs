@@ -28,13 +28,25 @@ pub(crate) struct Row {
 impl Row {
     /// A figure without a goal.
     pub(crate) fn new(figure: impl Into<String>, value: f64, unit: &str) -> Self {
-        Self { figure: figure.into(), value: four_digits(value), unit: unit.to_owned(), goal: None, met: None }
+        Self {
+            figure: figure.into(),
+            value: four_digits(value),
+            unit: unit.to_owned(),
+            goal: None,
+            met: None,
+        }
     }
 
     /// The figure should be at most this.
     pub(crate) fn at_most(self, limit: f64) -> Self {
         let met = self.value <= limit;
         self.goal(format!("≤ {limit}"), met)
+    }
+
+    /// The figure should be less than this.
+    pub(crate) fn below(self, limit: f64) -> Self {
+        let met = self.value < limit;
+        self.goal(format!("< {limit}"), met)
     }
 
     /// The figure should be at least this.
@@ -75,7 +87,8 @@ impl Report {
     /// Begins with the rows of `file`, if it is there.
     pub(crate) fn open(file: PathBuf) -> Result<Self> {
         let rows = match fs::read(&file) {
-            Ok(json) => serde_json::from_slice(&json).with_context(|| format!("{} is not a report", file.display()))?,
+            Ok(json) => serde_json::from_slice(&json)
+                .with_context(|| format!("{} is not a report", file.display()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
@@ -102,7 +115,7 @@ impl Report {
     /// What this run took, as a table.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["figure", "value", "unit", "goal", "met"]);
+        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["figure", "value", "unit", "goal", "met"]);
         for row in self.rows.iter().filter(|row| self.taken.contains(&row.figure)) {
             let met = match row.met {
                 Some(true) => "yes",

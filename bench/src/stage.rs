@@ -113,7 +113,10 @@ impl Stage {
 }
 
 fn runner_table(runner: &Path, sockets: &Path) -> String {
-    format!("[runner.echo]\ncommand = {runner:?}\nclass_name = \"*\"\nenv = {{ ECHO_DIR = {sockets:?} }}\n")
+    format!(
+        "[runner.echo]\ncommand = {runner:?}\nclass_name = \"*\"\nenv = {{ {} = {sockets:?} }}\n",
+        echo_runner::DIR_VARIABLE
+    )
 }
 
 /// The host program in the folder that this one was built in.

@@ -6,9 +6,14 @@
 //! that is the whole way: the engine places, calls the host, the host claims the
 //! identity in Redis, starts the process and has it recorded as running. On the other
 //! it is a spawn, a write and a read in this process, with neither identity nor
-//! supervision nor output. Stopping is not timed.
+//! supervision nor output, but on all cores. Both sides make their sockets in the same
+//! folder for temporary files, and stopping is not timed.
 
-use std::{path::Path, process::Stdio, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream};
@@ -33,7 +38,7 @@ use crate::{
 /// Agents that one round starts.
 const AGENTS: usize = 192;
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 
 /// Agents started a second on both sides, and their ratio.
 pub(crate) async fn take() -> Result<Vec<Row>> {
@@ -43,7 +48,9 @@ pub(crate) async fn take() -> Result<Vec<Row>> {
     let rates = in_turns(
         ROUNDS,
         async |round| real(&stage, workload::launches(&format!("real-{round}"), AGENTS)?).await,
-        async |round| bare(&runner, sockets.path(), workload::launches(&format!("bare-{round}"), AGENTS)?).await,
+        async |round| {
+            bare(&runner, sockets.path(), workload::launches(&format!("bare-{round}"), AGENTS)?).await
+        },
     )
     .await?;
     stage.end().await?;
@@ -65,14 +72,18 @@ async fn real(stage: &Stage, launches: Vec<Launch>) -> Result<f64> {
 async fn bare(runner: &Path, sockets: &Path, launches: Vec<Launch>) -> Result<f64> {
     let host = HostId::new("bare")?;
     let begun = Instant::now();
-    let children: Vec<Result<Child>> = stream::iter(launches.iter().enumerate())
-        .map(|(at, launch)| spawn(runner, sockets, at, launch_document::render(launch, Epoch(1), &host)))
+    let children: Vec<_> = stream::iter(launches.iter().enumerate())
+        .map(|(at, launch)| {
+            let document = launch_document::render(launch, Epoch(1), &host);
+            // A task each, so that every core spawns.
+            tokio::spawn(spawn(runner.to_owned(), sockets.to_owned(), at, document))
+        })
         .buffer_unordered(CONCURRENCY)
         .collect()
         .await;
     let rate = children.len() as f64 / begun.elapsed().as_secs_f64();
     for child in children {
-        let mut child = child?;
+        let mut child = child??;
         // The end of its standard input tells a runner to end, too.
         drop(child.stdin.take());
         ensure!(child.wait().await?.success());
@@ -81,13 +92,13 @@ async fn bare(runner: &Path, sockets: &Path, launches: Vec<Launch>) -> Result<f6
 }
 
 /// Spawns one process and waits until it is ready.
-async fn spawn(runner: &Path, sockets: &Path, at: usize, document: String) -> Result<Child> {
+async fn spawn(runner: PathBuf, sockets: PathBuf, at: usize, document: String) -> Result<Child> {
     let path = sockets.join(at.to_string());
     let socket = UnixDatagram::bind(&path)?;
     let mut child = Command::new(runner)
         .env_clear()
         .env("NOTIFY_SOCKET", &path)
-        .env("ECHO_DIR", sockets)
+        .env(echo_runner::DIR_VARIABLE, sockets)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

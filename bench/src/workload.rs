@@ -15,7 +15,8 @@ pub(crate) fn launches(prefix: &str, agents: usize) -> Result<Vec<Launch>> {
     let mut launches = Vec::with_capacity(agents);
     for guild in 0..agents.div_ceil(AGENTS_PER_GUILD) {
         let guild = guild_spec(&format!("{prefix}-{guild}"))?;
-        launches.extend(guild.agents().iter().map(|agent| Launch::new(&guild, agent, &LaunchOptions::default())));
+        launches
+            .extend(guild.agents().iter().map(|agent| Launch::new(&guild, agent, &LaunchOptions::default())));
     }
     launches.truncate(agents);
     Ok(launches)

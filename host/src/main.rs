@@ -8,8 +8,14 @@ use guildhall_host::{
     Host, HostArgs, HostConfig, HostError,
     config::{LogFormat, RegistryAddress},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
+
+/// Three pipes, a notification socket and the process itself.
+const DESCRIPTORS_PER_AGENT: u64 = 5;
+/// Connections, the log, the runtime.
+const DESCRIPTORS_OF_HOST: u64 = 512;
 
 const FAILED: u8 = 1;
 const WRONG_CONFIGURATION: u8 = 2;
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         warn!(%error, "orphans of agents go to the system's first process");
     }
+    allow_descriptors(config.supervisor.capacity);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,6 +49,22 @@ fn main() -> ExitCode {
     let code = runtime.block_on(run(config));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code.into()
+}
+
+/// Raises the limit on open descriptors as far as the capacity asks for and the
+/// system allows. No further, because agents inherit it.
+fn allow_descriptors(agents: u32) {
+    let needed = DESCRIPTORS_OF_HOST + DESCRIPTORS_PER_AGENT * u64::from(agents);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), ..limit }) {
+        warn!(%error, "the limit on open descriptors cannot be raised");
+    } else if allowed < needed {
+        warn!(allowed, needed, "the system allows fewer descriptors than a full host needs");
+    }
 }
 
 fn log(args: &HostArgs) {

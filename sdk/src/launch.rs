@@ -183,8 +183,8 @@ impl Launch {
     /// # Errors
     /// [`InvalidLaunch::AgentSpec`] says what is wrong with the spec.
     pub fn from_agent_spec(guild: GuildId, agent_spec: &[u8]) -> Result<Self, InvalidLaunch> {
-        let agent = AgentSpec::from_json(agent_spec)
-            .map_err(|error| InvalidLaunch::AgentSpec(Box::new(error)))?;
+        let agent =
+            AgentSpec::from_json(agent_spec).map_err(|error| InvalidLaunch::AgentSpec(Box::new(error)))?;
         Ok(Self::of_agent(guild, &agent))
     }
 

@@ -198,10 +198,7 @@ impl EventReader {
     ///
     /// # Errors
     /// [`InvalidMessage`] says what does not make sense.
-    pub fn read(
-        &mut self,
-        response: v1::WatchAgentsResponse,
-    ) -> Result<Option<AgentEvent>, InvalidMessage> {
+    pub fn read(&mut self, response: v1::WatchAgentsResponse) -> Result<Option<AgentEvent>, InvalidMessage> {
         use v1::watch_agents_response::Event;
         Ok(match response.event.ok_or(InvalidMessage::Missing("an event"))? {
             Event::Snapshot(part) => {
@@ -347,8 +344,10 @@ mod tests {
         ];
         for event in events {
             let mut reader = EventReader::default();
-            let mut read: Vec<_> =
-                event_to_wire(event.clone()).into_iter().filter_map(|part| reader.read(part).unwrap()).collect();
+            let mut read: Vec<_> = event_to_wire(event.clone())
+                .into_iter()
+                .filter_map(|part| reader.read(part).unwrap())
+                .collect();
             assert_eq!(read.pop(), Some(event));
             assert_eq!(read, []);
         }

@@ -54,7 +54,9 @@ impl Program {
     /// # Panics
     /// When the output ends without it, or after a minute.
     pub fn wait_for_output(&self, wanted: &str) -> String {
-        self.stdout.wait_for(wanted, 1).unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
+        self.stdout
+            .wait_for(wanted, 1)
+            .unwrap_or_else(|| panic!("{} never said {wanted:?}:\n{}", self.name, self.said()))
     }
 
     /// Waits for a line of its log, which is standard error, that contains `wanted`.

@@ -3,11 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use guildhall::{
-    agent::AgentInfo,
-    engine::GrpcEngine,
-    placement::PolicySource,
-};
+use guildhall::{agent::AgentInfo, engine::GrpcEngine, placement::PolicySource};
 use guildhall_host::{
     Fleet,
     runner::{Runner, RunnerTable, Template},
@@ -50,13 +46,18 @@ impl DemoFleet {
     /// Has an agent answer a ping, and checks that it is who it should be.
     pub(crate) async fn ping(&self, agent: &AgentInfo) -> Result<()> {
         let key = &agent.key;
-        let socket =
-            echo_runner::socket_path(self.sockets.path(), key.guild.as_str(), key.agent.as_str(), agent.epoch.0);
+        let socket = echo_runner::socket_path(
+            self.sockets.path(),
+            key.guild.as_str(),
+            key.agent.as_str(),
+            agent.epoch.0,
+        );
         let payload = format!("are you {}?", agent.name);
         let sent = payload.clone();
-        let pong = tokio::task::spawn_blocking(move || echo_runner::ping(&socket, &sent, Duration::from_secs(5)))
-            .await?
-            .with_context(|| format!("agent {key} does not answer"))?;
+        let pong =
+            tokio::task::spawn_blocking(move || echo_runner::ping(&socket, &sent, Duration::from_secs(5)))
+                .await?
+                .with_context(|| format!("agent {key} does not answer"))?;
         ensure!(
             pong.guild == key.guild.as_str()
                 && pong.agent == key.agent.as_str()

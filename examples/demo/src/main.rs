@@ -101,7 +101,8 @@ async fn tour(args: &Args, guild: &GuildSpec, fleet: &DemoFleet, say: &mut Say) 
     stop(&engine, guild).await?;
     engine.shutdown().await;
 
-    let second = if policy == BuiltIn::LeastLoaded.into() { BuiltIn::RoundRobin } else { BuiltIn::LeastLoaded };
+    let second =
+        if policy == BuiltIn::LeastLoaded.into() { BuiltIn::RoundRobin } else { BuiltIn::LeastLoaded };
     let engine = fleet.engine(second).await?;
     place(&engine, guild, fleet, say).await?;
     stop(&engine, guild).await?;
@@ -128,7 +129,11 @@ async fn place(
     for agent in &agents {
         fleet.ping(agent).await?;
     }
-    say.line(format!("ping       {} of {} agents answered, each as who it should be", agents.len(), agents.len()));
+    say.line(format!(
+        "ping       {} of {} agents answered, each as who it should be",
+        agents.len(),
+        agents.len()
+    ));
     Ok(agents)
 }
 

@@ -3,12 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
-use guildhall::{
-    agent::AgentInfo,
-    host::LiveHost,
-    placement::PolicyIdentity,
-    spec::GuildSpec,
-};
+use guildhall::{agent::AgentInfo, host::LiveHost, placement::PolicyIdentity, spec::GuildSpec};
 use serde::Serialize;
 
 /// The whole demo as JSON.
@@ -96,7 +91,14 @@ impl Agent {
 /// The agents as a table.
 pub(crate) fn table(agents: &[AgentInfo]) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["agent", "host", "pid", "epoch", "state", "started in"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
+        "agent",
+        "host",
+        "pid",
+        "epoch",
+        "state",
+        "started in",
+    ]);
     for agent in agents {
         table.add_row([
             agent.key.agent.to_string(),

@@ -151,6 +151,6 @@ pub enum SupervisorError {
         source: io::Error,
     },
     /// The thread that starts processes could not be started.
-    #[error("the spawner thread cannot be started: {0}")]
+    #[error("the spawner threads cannot be started: {0}")]
     Spawner(#[source] io::Error),
 }

@@ -1,15 +1,16 @@
 //! One process of an agent with everything the host holds of it.
 
 use std::{
-    ffi::OsString,
+    borrow::Cow,
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
     io,
     path::Path,
-    process::{Command, Stdio},
     time::Duration,
 };
 
 use guildhall::{
-    ids::{Epoch, HostId},
+    ids::{AgentKey, Epoch, HostId},
     launch::Launch,
 };
 use tokio::time::Instant;
@@ -18,8 +19,9 @@ use super::{
     Shared,
     notify::{Notice, NotifySocket},
     output::{Output, Source},
-    process::{Exit, Process},
+    process::{Exit, Input, Process},
     stdin::Stdin,
+    vfork::Program,
 };
 use crate::{
     launch_document,
@@ -56,8 +58,12 @@ impl Incarnation {
         let host = &shared.config.host;
         let spawned = Instant::now();
         let notify = NotifySocket::open(shared.runtime_dir.path(), shared.next_socket())?;
-        let command = command(runner, launch, epoch, host, &shared.inherited, notify.path());
-        let process = shared.spawner.spawn(command).await?;
+        let program = program(runner, launch, epoch, host, &shared.inherited, notify.path())?;
+        let input = match runner.delivery {
+            Delivery::Stdin => Input::Pipe,
+            Delivery::Env => Input::Empty,
+        };
+        let process = shared.spawner.spawn(program, input).await?;
         let stdin = match process.stdin {
             Some(pipe) => Stdin::deliver(pipe, launch_document::render(launch, epoch, host) + "\n")?,
             None => Stdin::Closed,
@@ -116,32 +122,36 @@ impl Incarnation {
     }
 }
 
-fn command(
+/// The environment is what the host passes on, then what the operator wrote, then
+/// what the contract says; the last of one name counts.
+fn program(
     runner: &Runner,
     launch: &Launch,
     epoch: Epoch,
     host: &HostId,
     inherited: &[(OsString, OsString)],
     notify: &Path,
-) -> Command {
-    let mut command = Command::new(&runner.command);
-    command
-        .args(&runner.args)
-        .env_clear()
-        .envs(inherited.iter().map(|(name, value)| (name, value)))
-        .envs(runner.env.iter().map(|(name, value)| (name, value.fill(launch, epoch, host))))
-        .env("GUILDHALL_HOST_ID", host.as_str())
-        .env("GUILDHALL_GUILD_ID", launch.key.guild.as_str())
-        .env("GUILDHALL_AGENT_ID", launch.key.agent.as_str())
-        .env("GUILDHALL_EPOCH", epoch.to_string())
-        .env("NOTIFY_SOCKET", notify);
+) -> io::Result<Program> {
+    let mut env = BTreeMap::new();
+    env.extend(inherited.iter().map(|(name, value)| (name.as_os_str(), Cow::from(value))));
+    env.extend(runner.env.iter().map(|(name, value)| {
+        let value = OsString::from(value.fill(launch, epoch, host));
+        (OsStr::new(name), Cow::from(value))
+    }));
+    let AgentKey { guild, agent } = &launch.key;
+    let epoch = OsString::from(epoch.to_string());
+    env.extend([
+        (OsStr::new("GUILDHALL_HOST_ID"), Cow::from(OsStr::new(host.as_str()))),
+        (OsStr::new("GUILDHALL_GUILD_ID"), Cow::from(OsStr::new(guild.as_str()))),
+        (OsStr::new("GUILDHALL_AGENT_ID"), Cow::from(OsStr::new(agent.as_str()))),
+        (OsStr::new("GUILDHALL_EPOCH"), Cow::from(epoch)),
+        (OsStr::new("NOTIFY_SOCKET"), Cow::from(notify.as_os_str())),
+    ]);
     if let Some(watchdog) = runner.watchdog {
         // No WATCHDOG_PID: it is optional, and not known before the fork.
-        command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        let micros = OsString::from(watchdog.as_micros().to_string());
+        env.insert(OsStr::new("WATCHDOG_USEC"), Cow::from(micros));
     }
-    command.stdin(match runner.delivery {
-        Delivery::Stdin => Stdio::piped(),
-        Delivery::Env => Stdio::null(),
-    });
-    command
+    let env = env.iter().map(|(name, value)| (*name, value.as_ref()));
+    Program::new(&runner.command, &runner.args, env)
 }

@@ -11,10 +11,12 @@
 //! Read next: `agent.rs`, the life of an agent; [`restart`], the rules; `process.rs`
 //! and `spawner.rs`, what is done so that no process outlives its host.
 
+mod admission;
 mod agent;
 mod claim;
 mod config;
 mod error;
+mod guild_specs;
 mod incarnation;
 pub mod notify;
 mod output;
@@ -24,6 +26,7 @@ pub mod restart;
 mod spawner;
 mod stdin;
 mod table;
+mod vfork;
 mod watching;
 
 use std::{
@@ -34,21 +37,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use futures::{StreamExt, stream, stream::BoxStream};
 use guildhall::{
-    agent::{AgentEvent, AgentInfo, AgentState},
+    agent::{AgentEvent, AgentInfo},
     host::LeaseId,
-    ids::{AgentKey, Epoch, GuildId},
-    launch::{InvalidLaunch, Launch},
+    ids::{AgentKey, GuildId},
     registry::{Registry, RegistryError},
 };
 use tempfile::TempDir;
 use tokio::{
-    sync::{Semaphore, TryAcquireError, mpsc, oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     time::Instant,
 };
 use tokio_util::{
@@ -56,14 +58,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{
-    agent::{Agent, Command},
-    claim::Claim,
-    recorder::Recorder,
-    restart::Restarts,
-    spawner::Spawner,
-    table::{NewEntry, StartOutcome, Table},
-};
+use self::{agent::Command, guild_specs::GuildSpecs, spawner::Spawner, table::Table};
 pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
@@ -75,14 +70,8 @@ use crate::runner::RunnerTable;
 const MAX_SOCKET_PATH: usize = 107;
 const SOCKET_NAME: usize = 24;
 
-/// Commands that wait for an agent's task at most; senders of more wait too.
-const COMMANDS: usize = 4;
-
 /// Reassertions in flight at once.
 const REASSERTIONS: usize = 64;
-
-/// Longest request id, bytes.
-const MAX_REQUEST_ID: usize = 256;
 
 /// The agents of one host. Cheap to clone; all clones are the same supervisor. When
 /// the last one is dropped, it ends as by [`abort`](Self::abort), in the background.
@@ -99,6 +88,7 @@ struct Shared {
     registry: Arc<dyn Registry>,
     lease: watch::Receiver<LeaseId>,
     table: Table,
+    guild_specs: Arc<GuildSpecs>,
     places: Arc<Semaphore>,
     starting: AtomicU32,
     cordoned: AtomicBool,
@@ -147,20 +137,8 @@ pub struct Drained {
     pub left: Vec<AgentKey>,
 }
 
-/// What a create finds.
-enum Admission {
-    /// A start to wait for.
-    Wait(watch::Receiver<StartOutcome>),
-    /// The answer.
-    Answer(Result<AgentInfo, CreateError>),
-    /// An agent that is about to be gone.
-    After(mpsc::Sender<Command>),
-    /// An agent that has ended, and whose last record is still being written.
-    Forget,
-}
-
 impl Supervisor {
-    /// Makes a supervisor and its spawner thread. Must be called within a tokio
+    /// Makes a supervisor and its spawner threads. Must be called within a tokio
     /// runtime. `lease` says which lease of the host claims are made under.
     ///
     /// # Errors
@@ -177,6 +155,7 @@ impl Supervisor {
             registry,
             lease,
             table: Table::new(config.ended_kept),
+            guild_specs: Arc::default(),
             places: Arc::new(Semaphore::new(config.capacity as usize)),
             starting: AtomicU32::new(0),
             cordoned: AtomicBool::new(false),
@@ -190,112 +169,6 @@ impl Supervisor {
             config,
         };
         Ok(Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) })
-    }
-
-    /// Starts an agent and waits until it is ready. When the caller does not wait
-    /// (the future is dropped), the start is undone. A create with the request id
-    /// of an agent that is here is a retry of the one that made it: it joins the
-    /// start, or gets its answer.
-    ///
-    /// # Errors
-    /// [`CreateError`]; nothing of the agent is left then.
-    pub async fn create(&self, launch: Launch, request_id: String) -> Result<AgentInfo, CreateError> {
-        check(&launch, &request_id)?;
-        loop {
-            match self.admit(&launch, &request_id)? {
-                Admission::Answer(answer) => return answer,
-                Admission::Wait(mut start) => {
-                    // It ends without an answer only when the task was dropped.
-                    let Ok(outcome) = start.wait_for(Option::is_some).await else {
-                        return Err(CreateError::ShuttingDown);
-                    };
-                    return outcome.clone().unwrap_or(Err(CreateError::ShuttingDown));
-                }
-                Admission::After(other) => other.closed().await,
-                Admission::Forget => match self.stop(&launch.key, None).await {
-                    Ok(_) | Err(StopError::NotFound { .. }) => {}
-                    Err(StopError::Registry { source, .. }) => return Err(CreateError::Registry(source)),
-                },
-            }
-        }
-    }
-
-    /// Decides about a create in one step, and begins it when it is a new one.
-    fn admit(&self, launch: &Launch, request_id: &str) -> Result<Admission, CreateError> {
-        let shared = &self.shared;
-        let runner = Arc::clone(shared.runners.load().select(launch)?);
-        let info = AgentInfo {
-            key: launch.key.clone(),
-            name: launch.name.clone(),
-            class_name: launch.class_name.clone(),
-            host: shared.config.host.clone(),
-            pid: None,
-            state: AgentState::Starting,
-            epoch: Epoch::default(),
-            created_at_ms: now_ms(),
-            start_ms: None,
-            restarts: 0,
-            last_exit: None,
-            request_id: request_id.to_owned(),
-        };
-        let mut begin = None;
-        let admission = shared.table.enter(&launch.key, |entry| {
-            if let Some(entry) = entry {
-                let retry = entry.info.request_id == request_id;
-                match &entry.start {
-                    _ if retry && entry.is_undoing() => return Err(Admission::After(entry.commands.clone())),
-                    Some(start) if retry => return Err(Admission::Wait(start.subscribe())),
-                    _ if retry => return Err(Admission::Answer(Ok(entry.info.clone()))),
-                    _ if entry.info.state.is_live() => {
-                        let holder = Box::new(entry.info.clone());
-                        return Err(Admission::Answer(Err(CreateError::AlreadyRunning { holder })));
-                    }
-                    _ if !entry.commands.is_closed() => return Err(Admission::Forget),
-                    _ => {}
-                }
-            }
-            let place = match self.reserve() {
-                Ok(place) => place,
-                Err(error) => return Err(Admission::Answer(Err(error))),
-            };
-            let (commands, receiver) = mpsc::channel(COMMANDS);
-            let (start, outcome) = watch::channel(None);
-            begin = Some((place, receiver, start.clone()));
-            Ok((NewEntry { info: info.clone(), commands, start }, Admission::Wait(outcome)))
-        });
-        if let Some((place, commands, start)) = begin {
-            let config = &shared.config;
-            let agent = Agent {
-                restarts: Restarts::new(runner.restart, config.restart),
-                recorder: Recorder::new(Arc::clone(&shared.registry), config.registry_retry),
-                shared: Arc::clone(shared),
-                runner,
-                launch: launch.clone(),
-                info,
-                commands,
-                start: Some(start),
-                place: Some(place),
-                claim: Claim::default(),
-                stops: Vec::new(),
-            };
-            shared.tasks.spawn(agent.live());
-        }
-        Ok(admission)
-    }
-
-    fn reserve(&self) -> Result<tokio::sync::OwnedSemaphorePermit, CreateError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(CreateError::ShuttingDown);
-        }
-        if self.is_cordoned() {
-            return Err(CreateError::Draining);
-        }
-        Arc::clone(&self.shared.places).try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                CreateError::CapacityExhausted { capacity: self.shared.config.capacity }
-            }
-            TryAcquireError::Closed => CreateError::ShuttingDown,
-        })
     }
 
     /// Stops an agent: SIGTERM to its process group, SIGKILL after `grace` (its
@@ -450,19 +323,15 @@ impl Supervisor {
     /// Tells an agent that its claim is fenced. Answers whether that was its end.
     async fn disown(&self, agent: &AgentInfo, error: RegistryError) -> bool {
         let taken = !matches!(error, RegistryError::Fenced { current: None, .. });
-        let Some((commands, _)) = self.shared.table.handle(&agent.key) else { return false };
-        let told = commands.send(Command::Disowned { epoch: agent.epoch, error }).await.is_ok();
-        match (taken, told) {
-            (true, true) => {
-                commands.closed().await;
-                true
-            }
-            (true, false) => {
-                self.shared.table.remove_ended(&agent.key, agent.epoch);
-                true
-            }
-            (false, _) => false,
+        let AgentInfo { key, epoch, .. } = agent;
+        let Some((commands, _)) = self.shared.table.handle(key) else { return false };
+        let (answer, answered) = oneshot::channel();
+        let told = commands.send(Command::Disowned { epoch: *epoch, error, answer }).await.is_ok();
+        if told && answered.await.is_ok() {
+            return true;
         }
+        // It was claimed anew meanwhile, or had ended before.
+        taken && self.shared.table.remove_ended(key, *epoch)
     }
 
     /// Ends the supervisor: kills what still runs, releases its claims (one attempt
@@ -518,16 +387,6 @@ impl Drop for StartInFlight<'_> {
     }
 }
 
-fn check(launch: &Launch, request_id: &str) -> Result<(), InvalidLaunch> {
-    launch.check_size()?;
-    let reason = match request_id.len() {
-        0 => "is empty".to_owned(),
-        1..=MAX_REQUEST_ID => return Ok(()),
-        bytes => format!("has {bytes} bytes; at most {MAX_REQUEST_ID} are allowed"),
-    };
-    Err(InvalidLaunch::Field { field: "request id", reason })
-}
-
 /// A directory of the supervisor's own that nobody else may enter.
 fn runtime_dir(config: &SupervisorConfig) -> Result<TempDir, SupervisorError> {
     let path = &config.runtime_dir;
@@ -555,10 +414,4 @@ fn inherited(allowed: &[String]) -> Vec<(OsString, OsString)> {
         })
     };
     std::env::vars_os().filter(|(name, _)| is_allowed(name)).collect()
-}
-
-/// For people to read; nothing compares it.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,28 +5,37 @@
 //! that its id still stands for the group while the rest of that is killed.
 
 use std::{
+    fs::File,
     io,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
-        unix::process::CommandExt,
-    },
-    process::{Command, Stdio},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     time::Duration,
 };
 
 use rustix::{
-    io::Errno,
+    io::{Errno, fcntl_dupfd_cloexec},
+    pipe::{PipeFlags, pipe_with},
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, getppid, kill_process_group,
-        pidfd_open, set_parent_process_death_signal, waitid,
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, kill_process_group,
+        pidfd_open, waitid, waitpid,
     },
 };
 use tokio::io::{Interest, unix::AsyncFd};
+
+use super::vfork::Program;
 
 /// How long children that a dead agent left behind, and that the host inherited,
 /// may take to be reaped. They have been killed, so only a process that the kernel
 /// cannot interrupt takes longer.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// What stands at a process's standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A pipe, of which the host holds the other end.
+    Pipe,
+    /// Nothing.
+    Empty,
+}
 
 /// A process that has just been started, with the host's ends of its pipes.
 pub(super) struct Spawned {
@@ -38,61 +47,42 @@ pub(super) struct Spawned {
 }
 
 impl Spawned {
-    /// Forks and executes. The process dies with the calling thread.
-    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
-        isolate(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let mut child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        let leader = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(pidfd) => Leader { pid, pidfd, reaped: false },
-            Err(error) => {
-                child.kill()?;
-                child.wait()?;
-                return Err(error.into());
+    /// Starts a program. The process dies with the calling thread.
+    pub(super) fn start(program: &Program, input: Input) -> io::Result<Self> {
+        let (its_stdin, stdin) = match input {
+            Input::Pipe => {
+                let (read, write) = pipe()?;
+                (read, Some(write))
             }
+            Input::Empty => (above_stdio(File::open("/dev/null")?.into())?, None),
         };
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(io::Error::other("the pipes of the process are missing"));
-        };
-        Ok(Self {
-            leader,
-            stdin: child.stdin.take().map(OwnedFd::from),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-        })
+        let (stdout, its_stdout) = pipe()?;
+        let (stderr, its_stderr) = pipe()?;
+        let pid = program.spawn([its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd()])?;
+        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => {
+                let leader = Leader { pid, pidfd, reaped: false };
+                Ok(Self { leader, stdin, stdout, stderr })
+            }
+            Err(error) => {
+                kill_process_group(pid, Signal::KILL)?;
+                waitpid(Some(pid), WaitOptions::empty())?;
+                Err(error.into())
+            }
+        }
     }
 }
 
-/// Sets what happens in the child between fork and exec.
-#[allow(unsafe_code)]
-fn isolate(command: &mut Command) {
-    let host = getpid();
-    let in_child = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The host may have died before that was set; then there is nobody to
-        // send the signal.
-        if getppid() != Some(host) {
-            return Err(Errno::SRCH.into());
-        }
-        close_on_exec()
-    };
-    command.process_group(0);
-    // SAFETY: the closure runs in the forked child, where only async-signal-safe
-    // calls are allowed. It makes four system calls and allocates nothing; its
-    // errors are bare error numbers.
-    unsafe { command.pre_exec(in_child) };
+/// The reading and the writing end of a pipe, both closed on exec.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((above_stdio(read)?, above_stdio(write)?))
 }
 
-/// Marks every descriptor but standard input, output and error to be closed by
-/// exec. What Rust opens is marked from the start; what the host's own parent or
-/// a C library left open is not.
-#[allow(unsafe_code)]
-fn close_on_exec() -> io::Result<()> {
-    // SAFETY: a system call on plain numbers. It touches descriptors of the forked
-    // child only, and closes none of them before exec.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// In a host without standard input, output or error, a new descriptor may take the
+/// place of one of them, and would be in the way when a child gets its own.
+fn above_stdio(descriptor: OwnedFd) -> io::Result<OwnedFd> {
+    if descriptor.as_raw_fd() > 2 { Ok(descriptor) } else { Ok(fcntl_dupfd_cloexec(&descriptor, 3)?) }
 }
 
 /// The first process of a group. Dropping it before it is reaped kills the group.

@@ -13,6 +13,7 @@ use guildhall::{
     registry::{Registry, RegistryError},
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Longest wait between two attempts.
 const MAX_RETRY: Duration = Duration::from_secs(30);
@@ -77,7 +78,8 @@ impl Recorder {
             }
             self.writing = self.pending.take().map(|record| {
                 let (registry, written) = (Arc::clone(&self.registry), Arc::clone(&record));
-                let write: Write = Box::pin(async move { registry.update(&written).await });
+                let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
+                let write: Write = Box::pin(async move { registry.update(&written).await }.instrument(span));
                 (record, write)
             });
         }

@@ -1,4 +1,4 @@
-//! The one thread that starts processes.
+//! The threads that start processes.
 //!
 //! The parent-death signal follows the *thread* that forked: on a runtime's worker
 //! a process would be killed whenever its worker ends. So every fork is made on a
@@ -6,61 +6,79 @@
 
 use std::{
     io,
-    process::Command,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
 use tokio::sync::oneshot;
 
-use super::process::Spawned;
+use super::{
+    process::{Input, Spawned},
+    vfork::Program,
+};
 
-/// Boxed, for a command is large and the queue is not.
 struct Job {
-    command: Box<Command>,
+    program: Program,
+    input: Input,
     answer: oneshot::Sender<io::Result<Spawned>>,
 }
 
 struct Running {
     /// Not bounded by itself: there is at most one job for each place of the host.
     jobs: mpsc::Sender<Job>,
-    thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-/// The thread, and the way to give it work.
+/// A thread is held while its child borrows the host's memory, about as long as the
+/// kernel takes to execute a program. More of them than this find no core.
+const MOST_THREADS: usize = 4;
+
+/// The threads, and the way to give them work.
 pub(super) struct Spawner(Mutex<Option<Running>>);
 
 impl Spawner {
     pub(super) fn start() -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        let thread = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-            for Job { mut command, answer } in queue {
-                // When nobody waits any more, dropping the process ends it.
-                drop(answer.send(Spawned::start(&mut command)));
-            }
-        })?;
-        Ok(Self(Mutex::new(Some(Running { jobs, thread }))))
+        let queue = Arc::new(Mutex::new(queue));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let thread = |_| {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name("spawner".to_owned()).spawn(move || work(&queue))
+        };
+        let threads = (0..cores.min(MOST_THREADS)).map(thread).collect::<io::Result<_>>()?;
+        Ok(Self(Mutex::new(Some(Running { jobs, threads }))))
     }
 
     /// Starts a process. It lives while its owner holds it.
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Spawned> {
+    pub(super) async fn spawn(&self, program: Program, input: Input) -> io::Result<Spawned> {
         let (answer, spawned) = oneshot::channel();
-        let job = Job { command: Box::new(command), answer };
+        let job = Job { program, input, answer };
         let sent = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(running) => running.jobs.send(job).is_ok(),
             None => false,
         };
-        let gone = || io::Error::other("the spawner thread has ended");
+        let gone = || io::Error::other("the spawner threads have ended");
         if sent { spawned.await.map_err(|_| gone())? } else { Err(gone()) }
     }
 
-    /// Ends the thread and waits for it; processes it started are killed by that.
+    /// Ends the threads and waits for them; processes they started are killed by that.
     pub(super) async fn join(&self) {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { jobs, thread }) = running {
+        if let Some(Running { jobs, threads }) = running {
             drop(jobs);
-            // It has at most one fork to finish, yet a join may block.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            // Each has at most one fork to finish, yet a join may block.
+            let join = || threads.into_iter().for_each(|thread| drop(thread.join()));
+            let _ = tokio::task::spawn_blocking(join).await;
         }
+    }
+}
+
+/// One thread's life: a job after another, until nobody can give it any.
+fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { program, input, answer }) = job else { return };
+        // When nobody waits any more, dropping the process ends it.
+        drop(answer.send(Spawned::start(&program, input)));
     }
 }

@@ -83,21 +83,19 @@ impl Table {
     }
 
     /// Decides about a place for `key` in one step: `decide` sees the entry there
-    /// is, and answers with a new one to put in its place or with something else.
+    /// is, and may answer with a new one to put in its place.
     pub(super) fn enter<T>(
         &self,
         key: &AgentKey,
-        decide: impl FnOnce(Option<&Entry>) -> Result<(NewEntry, T), T>,
+        decide: impl FnOnce(Option<&Entry>) -> (Option<NewEntry>, T),
     ) -> T {
         let mut entries = self.entries();
-        match decide(entries.agents.get(key)) {
-            Ok((NewEntry { info, commands, start }, answer)) => {
-                let entry = Entry { info, commands, start: Some(start), undoing: false, shown: false };
-                entries.agents.insert(key.clone(), entry);
-                answer
-            }
-            Err(answer) => answer,
+        let (new, answer) = decide(entries.agents.get(key));
+        if let Some(NewEntry { info, commands, start }) = new {
+            let entry = Entry { info, commands, start: Some(start), undoing: false, shown: false };
+            entries.agents.insert(key.clone(), entry);
         }
+        answer
     }
 
     /// Shows what an agent is now.
@@ -148,16 +146,15 @@ impl Table {
         self.entries().remove(key);
     }
 
-    /// Forgets an agent that has ended, if it is still that one.
-    pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) {
+    /// Forgets an agent that has ended. Answers whether it is still that one.
+    pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) -> bool {
         let mut entries = self.entries();
-        if entries
-            .agents
-            .get(key)
-            .is_some_and(|entry| entry.info.epoch == epoch && entry.commands.is_closed())
-        {
+        let same = |entry: &Entry| entry.info.epoch == epoch && entry.commands.is_closed();
+        let found = entries.agents.get(key).is_some_and(same);
+        if found {
             entries.remove(key);
         }
+        found
     }
 
     pub(super) fn get(&self, key: &AgentKey) -> Option<AgentInfo> {

@@ -59,7 +59,8 @@ async fn a_host_killed_half_way_leaves_its_agent_to_another(pair: Pair) {
 async fn an_agent_whose_start_was_not_heard_of_is_found(pair: Pair) {
     let world = world(pair, 1).await;
     let wire = Wire::to(&world.host("host-1").endpoint()).await;
-    let discovery = Behind { discovery: RegistryDiscovery::new(world.registry.clone()), endpoint: wire.endpoint() };
+    let discovery =
+        Behind { discovery: RegistryDiscovery::new(world.registry.clone()), endpoint: wire.endpoint() };
     let engine = world.engine_with(|engine| engine.discovery(Arc::new(discovery))).await;
     let mut events = engine.watch(&key("g", "a").guild);
 

@@ -39,7 +39,8 @@ async fn calls_under_way_end_with_the_engine(pair: Pair) {
 async fn a_start_that_takes_too_long_is_undone(pair: Pair) {
     let world = world(pair, 1).await;
     let create = Duration::from_secs(1);
-    let engine = world.engine_with(|engine| engine.timeouts(Timeouts { create, ..Timeouts::default() })).await;
+    let engine =
+        world.engine_with(|engine| engine.timeouts(Timeouts { create, ..Timeouts::default() })).await;
     let never = launch_that("g", "never", "test.Echo", r#"{"on_start": "never_ready"}"#);
     let error = engine.run_agent(never).await.unwrap_err();
     assert_eq!(error.to_string(), "starting an agent took longer than 1s");

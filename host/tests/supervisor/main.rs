@@ -2,6 +2,7 @@
 
 mod capacity;
 mod create;
+mod documented;
 mod environment;
 mod host_death;
 mod output;

@@ -1,6 +1,6 @@
 //! What happens when an agent's process ends.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use echo_runner::Order;
 use guildhall::agent::AgentState;
@@ -75,7 +75,7 @@ async fn a_crash_loop_ends_as_failed_with_its_reason() {
     };
     tokio::time::timeout(crate::setup::LIMIT, recorded).await.unwrap();
     assert_eq!(setup.supervisor.counts().running, 0);
-    assert_eq!(setup.supervisor.list(None), [failed.clone()]);
+    assert_eq!(setup.supervisor.list(None), slice::from_ref(&failed));
     let again = setup.create("a", "{}").await.unwrap();
     assert!(again.epoch > failed.epoch);
     setup.supervisor.stop(&key, None).await.unwrap();

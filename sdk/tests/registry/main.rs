@@ -2,11 +2,11 @@
 //! any two handles on one store, and run against both backends: see [`backends`].
 
 mod backends;
-mod size;
 mod fixtures;
 mod history;
 mod races;
 mod redis;
+mod size;
 
 mod claims;
 mod leases;

@@ -30,11 +30,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            create: Duration::from_secs(60),
-            stop: Duration::from_secs(30),
-            list: Duration::from_secs(10),
-        }
+        Self { create: Duration::from_secs(60), stop: Duration::from_secs(30), list: Duration::from_secs(10) }
     }
 }
 
@@ -163,7 +159,9 @@ impl GrpcEngineBuilder {
     pub async fn build(self) -> Result<GrpcEngine, EngineError> {
         let discovery = match (self.discovery, &self.registry) {
             (Some(discovery), _) => discovery,
-            (None, Some(registry)) => Arc::new(RegistryDiscovery::new(registry.clone())) as Arc<dyn Discovery>,
+            (None, Some(registry)) => {
+                Arc::new(RegistryDiscovery::new(registry.clone())) as Arc<dyn Discovery>
+            }
             (None, None) => return Err(EngineError::NoSource),
         };
         let Self { policy, settings, cache, limits, .. } = self;

@@ -54,14 +54,14 @@ impl Hosts {
 
     pub(super) async fn agent(&self, key: &AgentKey) -> Result<Option<AgentInfo>, EngineError> {
         let answers = self.fleet.hosts().into_iter().map(|host| async move {
-            let request = v1::GetAgentInfoRequest {
-                guild_id: key.guild.to_string(),
-                agent_id: key.agent.to_string(),
-            };
+            let request =
+                v1::GetAgentInfoRequest { guild_id: key.guild.to_string(), agent_id: key.agent.to_string() };
             let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
             let mut client = self.channels.client(&host.info).map_err(failed)?;
             match client.get_agent_info(request).await.map_err(|status| wire::fault_from_status(&status)) {
-                Ok(answer) => Ok(answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok())),
+                Ok(answer) => {
+                    Ok(answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok()))
+                }
                 Err(fault) if fault.reason == FaultReason::AgentNotFound => Ok(None),
                 Err(fault) => Err(failed(fault)),
             }
@@ -88,7 +88,8 @@ impl Hosts {
         let mut page_token = String::new();
         loop {
             let request = v1::ListAgentsRequest { guild_id: guild.to_string(), page_size: 0, page_token };
-            let page = client.list_agents(request).await.map_err(|status| wire::fault_from_status(&status))?;
+            let page =
+                client.list_agents(request).await.map_err(|status| wire::fault_from_status(&status))?;
             let page = page.into_inner();
             agents.extend(page.agents.into_iter().filter_map(|agent| wire::agent_from_wire(agent).ok()));
             if page.next_page_token.is_empty() {
@@ -166,12 +167,18 @@ impl Merged {
         let hosts = self.hosts.fleet.hosts();
         for host in &hosts {
             if !self.streams.contains_key(&host.info.id) {
-                let events = follow(self.hosts.clone(), host.info.clone(), self.guild.clone(), self.send.clone());
+                let events =
+                    follow(self.hosts.clone(), host.info.clone(), self.guild.clone(), self.send.clone());
                 self.streams.insert(host.info.id.clone(), self.tasks.spawn(events));
             }
         }
         let here = |id: &HostId| hosts.iter().any(|host| host.info.id == *id);
-        self.streams.retain(|id, stream| here(id) || { stream.abort(); false });
+        self.streams.retain(|id, stream| {
+            here(id) || {
+                stream.abort();
+                false
+            }
+        });
         let before = self.known.len();
         self.known.retain(|id, _| here(id));
         // Ended streams are collected as they come, so that the set does not grow.

@@ -1,0 +1,174 @@
+//! Deciding about a create: whether it is new, a retry, or refused.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use guildhall::{
+    agent::{AgentInfo, AgentState},
+    ids::Epoch,
+    launch::{InvalidLaunch, Launch},
+};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, watch};
+
+use super::{
+    Supervisor,
+    agent::{Agent, Command},
+    claim::Claim,
+    error::{CreateError, StopError},
+    recorder::Recorder,
+    restart::Restarts,
+    table::{Entry, NewEntry, StartOutcome},
+};
+
+/// Commands that wait for an agent's task at most; senders of more wait too.
+const COMMANDS: usize = 4;
+
+/// Longest request id, bytes.
+const MAX_REQUEST_ID: usize = 256;
+
+/// What a create finds.
+enum Admission {
+    /// A start to wait for.
+    Wait(watch::Receiver<StartOutcome>),
+    /// The answer.
+    Answer(Box<Result<AgentInfo, CreateError>>),
+    /// An agent that is about to be gone.
+    After(mpsc::Sender<Command>),
+    /// An agent that has ended, and whose last record is still being written.
+    Forget,
+}
+
+impl Supervisor {
+    /// Starts an agent and waits until it is ready. When the caller does not wait
+    /// (the future is dropped), the start is undone. A create with the request id
+    /// of an agent that is here is a retry of the one that made it: it joins the
+    /// start, or gets its answer.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing of the agent is left then.
+    pub async fn create(&self, launch: Launch, request_id: String) -> Result<AgentInfo, CreateError> {
+        check(&launch, &request_id)?;
+        loop {
+            match self.admit(&launch, &request_id)? {
+                Admission::Answer(answer) => return *answer,
+                Admission::Wait(mut start) => {
+                    // It ends without an answer only when the task was dropped.
+                    let Ok(outcome) = start.wait_for(Option::is_some).await else {
+                        return Err(CreateError::ShuttingDown);
+                    };
+                    return outcome.clone().unwrap_or(Err(CreateError::ShuttingDown));
+                }
+                Admission::After(other) => other.closed().await,
+                Admission::Forget => match self.stop(&launch.key, None).await {
+                    Ok(_) | Err(StopError::NotFound { .. }) => {}
+                    Err(StopError::Registry { source, .. }) => return Err(CreateError::Registry(source)),
+                },
+            }
+        }
+    }
+
+    /// Decides about a create in one step, and begins it when it is a new one.
+    fn admit(&self, launch: &Launch, request_id: &str) -> Result<Admission, CreateError> {
+        let shared = &self.shared;
+        let runner = Arc::clone(shared.runners.load().select(launch)?);
+        let info = AgentInfo {
+            key: launch.key.clone(),
+            name: launch.name.clone(),
+            class_name: launch.class_name.clone(),
+            host: shared.config.host.clone(),
+            pid: None,
+            state: AgentState::Starting,
+            epoch: Epoch::default(),
+            created_at_ms: now_ms(),
+            start_ms: None,
+            restarts: 0,
+            last_exit: None,
+            request_id: request_id.to_owned(),
+        };
+        let mut begin = None;
+        let admission = shared.table.enter(&launch.key, |entry| {
+            if let Some(found) = entry.and_then(|entry| find(entry, request_id)) {
+                return (None, found);
+            }
+            let place = match self.reserve() {
+                Ok(place) => place,
+                Err(error) => return (None, Admission::Answer(Box::new(Err(error)))),
+            };
+            let (commands, receiver) = mpsc::channel(COMMANDS);
+            let (start, outcome) = watch::channel(None);
+            begin = Some((place, receiver, start.clone()));
+            (Some(NewEntry { info: info.clone(), commands, start }), Admission::Wait(outcome))
+        });
+        if let Some((place, commands, start)) = begin {
+            let config = &shared.config;
+            let mut launch = launch.clone();
+            let guild_spec = shared.guild_specs.share(&launch.key.guild, &mut launch.guild_spec);
+            let agent = Agent {
+                restarts: Restarts::new(runner.restart, config.restart),
+                recorder: Recorder::new(Arc::clone(&shared.registry), config.registry_retry),
+                shared: Arc::clone(shared),
+                runner,
+                launch,
+                _guild_spec: guild_spec,
+                info,
+                commands,
+                start: Some(start),
+                place: Some(place),
+                claim: Claim::default(),
+                stops: Vec::new(),
+                disowned: None,
+            };
+            shared.tasks.spawn(agent.live());
+        }
+        Ok(admission)
+    }
+
+    fn reserve(&self) -> Result<OwnedSemaphorePermit, CreateError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(CreateError::ShuttingDown);
+        }
+        if self.is_cordoned() {
+            return Err(CreateError::Draining);
+        }
+        Arc::clone(&self.shared.places).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => {
+                CreateError::CapacityExhausted { capacity: self.shared.config.capacity }
+            }
+            TryAcquireError::Closed => CreateError::ShuttingDown,
+        })
+    }
+}
+
+/// What the entry that is there means for a create; `None` when it may be replaced.
+fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
+    let answer = |answer| Some(Admission::Answer(Box::new(answer)));
+    if entry.info.request_id == request_id {
+        return match &entry.start {
+            _ if entry.is_undoing() => Some(Admission::After(entry.commands.clone())),
+            Some(start) => Some(Admission::Wait(start.subscribe())),
+            None => answer(Ok(entry.info.clone())),
+        };
+    }
+    if entry.info.state.is_live() {
+        return answer(Err(CreateError::AlreadyRunning { holder: Box::new(entry.info.clone()) }));
+    }
+    (!entry.commands.is_closed()).then_some(Admission::Forget)
+}
+
+fn check(launch: &Launch, request_id: &str) -> Result<(), InvalidLaunch> {
+    launch.check_size()?;
+    let reason = match request_id.len() {
+        0 => "is empty".to_owned(),
+        1..=MAX_REQUEST_ID => return Ok(()),
+        bytes => format!("has {bytes} bytes; at most {MAX_REQUEST_ID} are allowed"),
+    };
+    Err(InvalidLaunch::Field { field: "request id", reason })
+}
+
+/// For people to read; nothing compares it.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

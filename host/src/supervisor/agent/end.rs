@@ -1,0 +1,174 @@
+//! The end of a process, and of an agent: what is told to whom, and what is kept.
+
+use std::{sync::Arc, time::Duration};
+
+use guildhall::agent::{AgentInfo, AgentState, LastExit};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        error::{CreateError, StopError},
+        incarnation::Incarnation,
+        output::Source,
+        process::Exit,
+        recorder::{Written, retry_waits},
+    },
+    Agent, Command, End, Ended, Event, Interrupt,
+};
+
+impl Agent {
+    /// Ends the process, if there is one, the way the interrupt asks for.
+    pub(super) async fn interrupted(
+        &mut self,
+        incarnation: Option<Incarnation>,
+        interrupt: Interrupt,
+    ) -> End {
+        if let Some(incarnation) = incarnation {
+            let ended = match &interrupt {
+                Interrupt::Stop { grace } => self.terminate(incarnation, *grace).await,
+                Interrupt::Disowned(_) => self.kill(incarnation, "another host has the agent").await,
+                Interrupt::Abandoned => self.kill(incarnation, "nobody waited for its start").await,
+                Interrupt::Closing => self.kill(incarnation, "the host ends").await,
+            };
+            self.info.last_exit = Some(ended.exit);
+            self.info.pid = None;
+        }
+        match interrupt {
+            Interrupt::Stop { .. } => End::Stopped,
+            Interrupt::Disowned(error) => End::Disowned(error),
+            Interrupt::Abandoned => End::Undone(CreateError::Abandoned),
+            Interrupt::Closing => End::Closing,
+        }
+    }
+
+    /// SIGTERM, and SIGKILL after the grace or when there is no more time.
+    async fn terminate(&mut self, mut incarnation: Incarnation, grace: Duration) -> Ended {
+        self.info.state = AgentState::Stopping;
+        self.record();
+        incarnation.terminate();
+        let mut deadline = Instant::now() + grace;
+        loop {
+            match self.next(Some(&mut incarnation), Some(deadline)).await {
+                Event::Ended => return self.finish(incarnation, Some("stopped")).await,
+                Event::Notice(_) | Event::Written(_) => {}
+                Event::Interrupt(Interrupt::Stop { grace }) => {
+                    deadline = deadline.min(Instant::now() + grace)
+                }
+                Event::Interrupt(Interrupt::Abandoned) => {}
+                Event::Deadline | Event::Interrupt(Interrupt::Disowned(_) | Interrupt::Closing) => {
+                    return self.kill(incarnation, "stopped, by force after its grace").await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn kill(&mut self, incarnation: Incarnation, reason: &str) -> Ended {
+        incarnation.kill();
+        self.finish(incarnation, Some(reason)).await
+    }
+
+    /// Waits for the end of a process. `forced` says why it was made to end.
+    pub(super) async fn finish(&mut self, incarnation: Incarnation, forced: Option<&str>) -> Ended {
+        let ready_for = incarnation.ready_for();
+        let source = Source { key: &self.info.key, epoch: self.info.epoch };
+        let (exit, stderr) = incarnation.finish(&source).await;
+        let reason = match forced {
+            Some(forced) => format!("{forced}: {}", exit.describe()),
+            None => exit.describe(),
+        };
+        let Exit { code, signal } = exit;
+        Ended {
+            exit: LastExit { code, signal, reason, stderr },
+            success: forced.is_none() && exit.is_success(),
+            ready_for,
+        }
+    }
+
+    /// Sees to what is left when the agent has no process any more.
+    pub(super) async fn close(mut self, end: End) {
+        match end {
+            End::Undone(error) => self.give_up(error).await,
+            End::Stopped => self.give_up(CreateError::Stopped).await,
+            End::Disowned(error) => {
+                tracing::warn!(agent = %self.info.key, %error, "the agent was taken over");
+                self.leave(error.into());
+            }
+            End::Ended => self.keep_record().await,
+            End::Closing => {
+                if !self.shared.leave_claims() {
+                    let released = self.claim.release(&self.info, &*self.shared.registry).await;
+                    if let Err(error) = released {
+                        tracing::warn!(agent = %self.info.key, %error, "the claim ends with the host's lease");
+                    }
+                }
+                self.leave(CreateError::ShuttingDown);
+            }
+        }
+    }
+
+    /// Gives the identity back, however long the registry is away. Those who wait
+    /// are told of the first failure; the rest is this task's own affair.
+    async fn give_up(mut self, error: CreateError) {
+        self.recorder.clear();
+        self.info.state = AgentState::Stopping;
+        let mut waits = retry_waits(self.shared.config.registry_retry);
+        while let Err(source) = self.claim.release(&self.info, &*self.shared.registry).await {
+            tracing::warn!(agent = %self.info.key, error = %source, "the record is removed later");
+            let failed = StopError::Registry { key: self.info.key.clone(), source: Arc::new(source) };
+            // Whoever comes now must wait for the end of this one.
+            self.shared.table.begin_undo(&self.info.key);
+            self.refuse_start(error.clone());
+            for answer in self.stops.drain(..) {
+                drop(answer.send(Err(failed.clone())));
+            }
+            let until = Instant::now() + waits.next().unwrap_or_default();
+            // Anything else, such as another stop, is a reason to try at once.
+            let event = self.next(None, Some(until)).await;
+            if matches!(event, Event::Interrupt(Interrupt::Closing | Interrupt::Disowned(_))) {
+                break;
+            }
+        }
+        self.leave(error);
+    }
+
+    /// Keeps the last record of an agent that has ended, until it is written.
+    async fn keep_record(mut self) {
+        let Some(exit) = self.info.last_exit.as_ref() else { return self.leave(CreateError::Stopped) };
+        let AgentInfo { key, state, epoch, .. } = &self.info;
+        tracing::warn!(agent = %key, %state, %epoch, reason = exit.reason, "the agent has ended");
+        self.record();
+        self.shared.table.ended(&self.info);
+        loop {
+            match self.next(None, None).await {
+                Event::Written(Written::Done) | Event::Interrupt(Interrupt::Closing) => return,
+                Event::Interrupt(Interrupt::Disowned(error)) => return self.leave(error.into()),
+                Event::Interrupt(Interrupt::Stop { .. }) => return self.give_up(CreateError::Stopped).await,
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets the agent and answers everybody.
+    fn leave(mut self, error: CreateError) {
+        self.shared.table.remove(&self.info.key);
+        self.refuse_start(error);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Stop { answer, .. } = command {
+                self.stops.push(answer);
+            }
+        }
+        for answer in self.stops.drain(..) {
+            drop(answer.send(Ok(self.info.clone())));
+        }
+        if let Some(answer) = self.disowned.take() {
+            let _ = answer.send(());
+        }
+    }
+
+    fn refuse_start(&mut self, error: CreateError) {
+        if let Some(start) = self.start.take() {
+            start.send_replace(Some(Err(error)));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The task of one agent: its whole life, from its first claim to its last record.
+//!
+//! ```text
+//!          claim, spawn           READY=1
+//! (create) ───────────▶ Starting ─────────▶ Running
+//!                        ▲    │               │ the process ends
+//!            claim, spawn│    ▼               ▼
+//!                        └─ Restarting ◀── (restart rules) ──▶ Finished, Failed
+//! ```
+//!
+//! A stop, a lost claim or the end of the supervisor leads out of every state. There
+//! is one place that waits, [`Agent::next`], so nothing can be missed in any of them.
+//! A first start that fails is undone as if it had never been; every later end is
+//! either followed by a restart or kept as the agent's last record.
+//!
+//! Here is the frame; [`start`] brings a process up, [`end`] sees to every end.
+
+mod end;
+mod start;
+
+use std::{sync::Arc, time::Duration};
+
+use guildhall::{
+    agent::{AgentInfo, LastExit},
+    ids::Epoch,
+    launch::Launch,
+    registry::RegistryError,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    Shared,
+    claim::{Claim, Refused},
+    error::{CreateError, StopError},
+    guild_specs::Holder,
+    incarnation::{Incarnation, Sign},
+    notify::Notice,
+    output::Source,
+    recorder::{Recorder, Written},
+    restart::Restarts,
+    table::StartOutcome,
+};
+use crate::runner::Runner;
+
+/// What others ask of an agent's task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// To stop the agent. `grace` is the caller's wish, `at_most` a bound on whatever
+    /// grace it gets.
+    Stop { grace: Option<Duration>, at_most: Duration, answer: StopAnswer },
+    /// The registry refused to reassert the claim of `epoch`. The answer comes when
+    /// that was the agent's end, and is dropped when it was not.
+    Disowned { epoch: Epoch, error: RegistryError, answer: oneshot::Sender<()> },
+}
+
+pub(super) type StopAnswer = oneshot::Sender<Result<AgentInfo, StopError>>;
+
+/// What an agent is made of.
+pub(super) struct Agent {
+    pub(super) shared: Arc<Shared>,
+    pub(super) runner: Arc<Runner>,
+    pub(super) launch: Launch,
+    /// Its share in the guild's spec.
+    pub(super) _guild_spec: Option<Holder>,
+    pub(super) info: AgentInfo,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Who waits for the first start; `None` when that is over.
+    pub(super) start: Option<watch::Sender<StartOutcome>>,
+    /// Its share of the host's capacity.
+    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) claim: Claim,
+    pub(super) restarts: Restarts,
+    pub(super) recorder: Recorder,
+    pub(super) stops: Vec<StopAnswer>,
+    pub(super) disowned: Option<oneshot::Sender<()>>,
+}
+
+/// What an agent's task can learn while it waits.
+enum Event {
+    Ended,
+    Notice(Notice),
+    Written(Written),
+    Deadline,
+    Interrupt(Interrupt),
+}
+
+/// What ends an agent, whatever it is doing.
+enum Interrupt {
+    Stop { grace: Duration },
+    Disowned(RegistryError),
+    Abandoned,
+    Closing,
+}
+
+/// How an agent's life ended.
+enum End {
+    /// The first start came to nothing.
+    Undone(CreateError),
+    Stopped,
+    /// Another host has it now.
+    Disowned(RegistryError),
+    /// It will not be started again; its state says how it went.
+    Ended,
+    /// The supervisor ends.
+    Closing,
+}
+
+/// How a process ended.
+struct Ended {
+    exit: LastExit,
+    success: bool,
+    ready_for: Duration,
+}
+
+/// An agent's own epoch is not the registry's any more.
+fn is_taken(error: &RegistryError) -> bool {
+    !matches!(error, RegistryError::Fenced { current: None, .. })
+}
+
+impl Agent {
+    pub(super) async fn live(mut self) {
+        let end = self.run().await;
+        // Its process has ended by now, and everything of that is reaped.
+        self.place = None;
+        self.close(end).await;
+    }
+
+    async fn run(&mut self) -> End {
+        let mut incarnation = match self.first_start().await {
+            Ok(incarnation) => incarnation,
+            Err(end) => return end,
+        };
+        loop {
+            let ended = match self.watch_over(incarnation).await {
+                Ok(ended) => ended,
+                Err(end) => return end,
+            };
+            incarnation = match self.start_again(ended).await {
+                Ok(incarnation) => incarnation,
+                Err(end) => return end,
+            };
+        }
+    }
+
+    /// Waits for the end of a process that is ready.
+    async fn watch_over(&mut self, mut incarnation: Incarnation) -> Result<Ended, End> {
+        let watchdog = self.runner.watchdog;
+        let mut deadline = watchdog.map(|within| Instant::now() + within);
+        loop {
+            match self.next(Some(&mut incarnation), deadline).await {
+                Event::Written(_) => self.answer_start(),
+                Event::Notice(notice) if notice.trigger => {
+                    return Ok(self.kill(incarnation, "watchdog: the agent asked for its end").await);
+                }
+                Event::Notice(notice) => {
+                    if notice.alive {
+                        deadline = watchdog.map(|within| Instant::now() + within);
+                    }
+                }
+                Event::Deadline => {
+                    let reason = format!("watchdog: no sign of life for {:?}", watchdog.unwrap_or_default());
+                    return Ok(self.kill(incarnation, &reason).await);
+                }
+                Event::Ended => return Ok(self.finish(incarnation, None).await),
+                Event::Interrupt(interrupt) => {
+                    return Err(self.interrupted(Some(incarnation), interrupt).await);
+                }
+            }
+        }
+    }
+
+    /// The one place where the task waits.
+    async fn next(&mut self, mut incarnation: Option<&mut Incarnation>, deadline: Option<Instant>) -> Event {
+        loop {
+            let source = Source { key: &self.info.key, epoch: self.info.epoch };
+            let interrupt = tokio::select! {
+                Some(command) = self.commands.recv() => match command {
+                    Command::Stop { grace, at_most, answer } => {
+                        self.stops.push(answer);
+                        let usual = self.runner.stop_grace.unwrap_or(self.shared.config.stop_grace);
+                        Interrupt::Stop { grace: grace.unwrap_or(usual).min(at_most) }
+                    }
+                    Command::Disowned { epoch, error, answer } if epoch == self.info.epoch => {
+                        self.disowned = is_taken(&error).then_some(answer);
+                        Interrupt::Disowned(error)
+                    }
+                    // It has been claimed anew since.
+                    Command::Disowned { .. } => continue,
+                },
+                sign = sign(incarnation.as_deref_mut(), &source) => match sign {
+                    Sign::Ended => return Event::Ended,
+                    Sign::Notice(notice) => {
+                        self.log_notice(&notice);
+                        return Event::Notice(notice);
+                    }
+                },
+                written = self.recorder.drive() => match written {
+                    Written::Fenced(error) => Interrupt::Disowned(error),
+                    written => return Event::Written(written),
+                },
+                () = abandoned(self.start.as_ref()) => {
+                    if !self.shared.table.begin_undo(&self.info.key) {
+                        continue;
+                    }
+                    Interrupt::Abandoned
+                }
+                () = self.shared.closing.cancelled() => Interrupt::Closing,
+                () = reached(deadline) => return Event::Deadline,
+            };
+            match interrupt {
+                Interrupt::Disowned(error) if !is_taken(&error) => match self.adopt().await {
+                    Ok(()) => {}
+                    Err(error) => return Event::Interrupt(Interrupt::Disowned(error)),
+                },
+                interrupt => return Event::Interrupt(interrupt),
+            }
+        }
+    }
+
+    /// The registry has lost the record, as one does that comes back without its
+    /// data. Nobody else has the agent, so it goes on under a new claim; its process
+    /// keeps the epoch that it was started with.
+    async fn adopt(&mut self) -> Result<(), RegistryError> {
+        let Shared { registry, lease, .. } = &*self.shared;
+        self.recorder.clear();
+        self.claim = Claim::None;
+        match self.claim.take(&self.info, &**registry, lease).await {
+            Ok(epoch) => {
+                tracing::warn!(agent = %self.info.key, old = %self.info.epoch, new = %epoch, "the registry had lost the record");
+                self.info.epoch = epoch;
+                self.show();
+            }
+            Err(Refused::By(holder)) => {
+                return Err(RegistryError::Fenced {
+                    key: self.info.key.clone(),
+                    epoch: self.info.epoch,
+                    current: Some(holder.epoch),
+                });
+            }
+            // The next write finds out again.
+            Err(Refused::Registry(_)) => {
+                self.recorder.put(&self.info);
+                self.recorder.fail();
+            }
+        }
+        Ok(())
+    }
+
+    /// The first start succeeded: says so to those who wait for it.
+    fn answer_start(&mut self) {
+        if let Some(start) = self.start.take() {
+            self.shared.table.started(&self.info.key);
+            start.send_replace(Some(Ok(self.info.clone())));
+        }
+    }
+
+    fn show(&self) {
+        self.shared.table.show(&self.info);
+    }
+
+    /// Shows what the agent is now, and has it written.
+    fn record(&mut self) {
+        self.show();
+        self.recorder.put(&self.info);
+    }
+
+    fn log_end(&self, restart_in: Duration) {
+        let AgentInfo { key, epoch, last_exit, restarts, .. } = &self.info;
+        let reason = last_exit.as_ref().map(|exit| exit.reason.as_str());
+        tracing::info!(guild = %key.guild, agent = %key.agent, %epoch, restarts, reason, ?restart_in, "the process ended");
+    }
+
+    fn log_notice(&self, notice: &Notice) {
+        let AgentInfo { key, epoch, .. } = &self.info;
+        if let Some(status) = &notice.status {
+            tracing::debug!(guild = %key.guild, agent = %key.agent, %epoch, status, "status");
+        }
+        if notice.stopping {
+            tracing::debug!(guild = %key.guild, agent = %key.agent, %epoch, "the agent is about to end");
+        }
+        if notice.ignored > 0 {
+            let lines = notice.ignored;
+            tracing::debug!(guild = %key.guild, agent = %key.agent, %epoch, lines, "notification not understood");
+        }
+    }
+}
+
+async fn sign(incarnation: Option<&mut Incarnation>, source: &Source<'_>) -> Sign {
+    match incarnation {
+        Some(incarnation) => incarnation.sign(source).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn abandoned(start: Option<&watch::Sender<StartOutcome>>) {
+    match start {
+        Some(start) => start.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
