@@ -46,10 +46,20 @@ const PLACES: [(&str, Place); 15] = [
     ("host_id", Place::HostId),
 ];
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
     Place(Place),
+}
+
+/// The text may be a secret, and tables are logged, so only the places are shown.
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("…"),
+            Self::Place(place) => place.fmt(f),
+        }
+    }
 }
 
 /// A value with places to fill.
