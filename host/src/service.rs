@@ -23,9 +23,6 @@ use crate::{fault, load::LoadMeter, supervisor::Supervisor};
 /// Agents in one page of a list, unless fewer are asked for.
 const PAGE: usize = 1000;
 
-/// Longest request id.
-const MAX_REQUEST_ID_BYTES: usize = 128;
-
 /// What the calls need.
 pub(crate) struct Service {
     pub(crate) supervisor: Supervisor,
@@ -47,9 +44,6 @@ impl AgentHostService for Service {
     ) -> Answer<v1::CreateAgentResponse> {
         let request = request.into_inner();
         let launch = launch(request.launch)?;
-        if request.request_id.len() > MAX_REQUEST_ID_BYTES {
-            return Err(invalid(format!("request_id has more than {MAX_REQUEST_ID_BYTES} bytes")));
-        }
         let created = self.supervisor.create(launch, request.request_id).await;
         let agent = created.map_err(|error| refuse(fault::of_create(error)))?;
         Ok(Response::new(v1::CreateAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
