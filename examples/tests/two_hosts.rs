@@ -7,50 +7,55 @@ use tempfile::TempDir;
 
 const SPECS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/specs");
 
-/// What two hosts need; its path is in the environment of each agent.
+/// Two hosts; the folder's name is in the environment of their agents alone.
 struct World {
-    dir: TempDir,
+    agents: TempDir,
     hosts: Vec<Program>,
+    /// The runner table.
+    _dir: TempDir,
 }
 
 impl World {
     /// Two hosts on one registry, or each with its own.
     fn start(redis: Option<&RedisServer>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, agents) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let runners = dir.path().join("runners.toml");
         let echo = echo_runner::binary().unwrap();
         let table = format!(
             "[runner.echo]\ncommand = {echo:?}\nclass_name = \"*\"\nenv = {{ ECHO_DIR = {:?} }}\n",
-            dir.path()
+            agents.path()
         );
         std::fs::write(&runners, table).unwrap();
         let start = |id: &str| {
             let mut command = Command::new(binary("agent-host"));
             command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-            command.env("RUNNERS", &runners).env("GRPC_PORT", "0").env("HOSTNAME", id).env("LOG_FORMAT", "json");
+            command
+                .env("RUNNERS", &runners)
+                .env("GRPC_PORT", "0")
+                .env("HOSTNAME", id)
+                .env("LOG_FORMAT", "json");
             command.envs(redis.map(|redis| ("REDIS_URL", redis.url())));
             Program::start(&mut command)
         };
-        Self { hosts: ["h1", "h2"].map(start).into(), dir }
+        Self { hosts: ["h1", "h2"].map(start).into(), agents, _dir: dir }
     }
 
     /// Waits until the hosts are ready, and says where they listen.
     fn endpoints(&self) -> Vec<String> {
         let endpoint = |host: &Program| {
-            let line: serde_json::Value =
-                serde_json::from_str(&host.wait_for_log("host is ready")).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&host.wait_for_log("host is ready")).unwrap();
             line["fields"]["endpoint"].as_str().unwrap().to_owned()
         };
         self.hosts.iter().map(endpoint).collect()
     }
 
     fn agents(&self) -> usize {
-        processes_marked(self.dir.path().to_str().unwrap()).len()
+        processes_marked(self.agents.path().to_str().unwrap()).len()
     }
 
     fn end(self) {
         drop(self.hosts);
-        wait_until_none_marked(self.dir.path().to_str().unwrap());
+        wait_until_none_marked(self.agents.path().to_str().unwrap());
     }
 }
 
@@ -88,7 +93,10 @@ fn a_guild_is_run_watched_and_stopped() {
     watch.wait_for_output("p2p_guild/agent2 is running");
 
     let stopped = lines("run_guild", &[&redis.url(), &spec, "--stop"]);
-    assert!(stopped[0].contains("does not run: agent p2p_guild/agent1 is already running on host"), "{stopped:?}");
+    assert!(
+        stopped[0].contains("does not run: agent p2p_guild/agent1 is already running on host"),
+        "{stopped:?}"
+    );
     assert_eq!(stopped[1], "p2p_guild/agent1 stopped: true");
     assert_eq!(world.agents(), 0);
     watch.wait_for_output("p2p_guild/agent1 was stopped");

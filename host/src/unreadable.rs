@@ -12,7 +12,8 @@ use tonic::{Code, Status, body::Body};
 /// The service's own errors always carry theirs.
 pub(crate) fn explain(mut response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
-    let unreadable = matches!(status.code(), Code::OutOfRange | Code::Internal) && status.details().is_empty();
+    let unreadable =
+        matches!(status.code(), Code::OutOfRange | Code::Internal) && status.details().is_empty();
     if unreadable {
         let message = format!("the request cannot be read: {}", status.message());
         let status = wire::fault_to_status(Fault::new(FaultReason::InvalidLaunch, message));

@@ -40,7 +40,9 @@ fn what_is_written_is_understood() {
     check(&["--restart-limit=0"], |c| c.supervisor.restart.limit == 0);
     // An empty variable is as good as none.
     check(&["--redis-url=", "--advertise-url="], |c| c.advertise.is_none());
-    for (written, meant) in [("5", seconds(5)), ("5s", seconds(5)), ("1m 30s", seconds(90)), ("1500ms", seconds(3) / 2)] {
+    for (written, meant) in
+        [("5", seconds(5)), ("5s", seconds(5)), ("1m 30s", seconds(90)), ("1500ms", seconds(3) / 2)]
+    {
         assert_eq!(validate(&[&format!("--lease={written}")]).unwrap().lease, meant, "{written}");
     }
 }

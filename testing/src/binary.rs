@@ -14,6 +14,9 @@ pub fn binary(name: &str) -> PathBuf {
     let places = [profile.join(name), profile.join("examples").join(name)];
     let found = places.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| {
-        panic!("there is no {name} in {}: build the whole workspace with the test's profile", profile.display())
+        panic!(
+            "there is no {name} in {}: build the whole workspace with the test's profile",
+            profile.display()
+        )
     })
 }

@@ -13,7 +13,8 @@ async fn sigterm_drains_a_host() {
     let registry = registry(&redis).await;
     let engine = engine(&registry, 2).await;
     let agents = run(&engine, 4).await;
-    let on = |host: &str| agents.iter().filter(|agent| agent.host.as_str() == host).cloned().collect::<Vec<_>>();
+    let on =
+        |host: &str| agents.iter().filter(|agent| agent.host.as_str() == host).cloned().collect::<Vec<_>>();
     assert_eq!((on("h1").len(), on("h2").len()), (2, 2), "the two take turns");
 
     first.signal(Signal::TERM);

@@ -70,7 +70,7 @@ fn a_policy_that_cannot_be_used_is_told() {
         path
     };
     let cases = [
-        ("missing.wasm".to_owned(), "cannot be read"),
+        ("missing.wasm".to_owned(), "cannot read the policy file missing.wasm: No such file"),
         (file("text.wasm", b"this is no component"), "text"),
         (file("module.wasm", b"\0asm\x01\0\0\0"), "component"),
         (file("empty.wasm", b""), "empty"),

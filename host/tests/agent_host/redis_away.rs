@@ -10,9 +10,7 @@ use guildhall_proto::v1::{self, agent_host_service_client::AgentHostServiceClien
 use guildhall_testing::{Program, RedisServer, Signal};
 use tonic_types::StatusExt;
 
-use crate::setup::{
-    all_in, endpoint, engine, guild, key, launch, pids, registry, run, until_agents, world,
-};
+use crate::setup::{all_in, endpoint, engine, guild, key, launch, pids, registry, run, until_agents, world};
 
 /// A port on which nobody listens.
 const NOBODY: &str = "redis://:hunter2@127.0.0.1:1";
@@ -97,10 +95,13 @@ async fn away_and_back(mut redis: RedisServer, data: Data) {
     assert_eq!(sorted(world.processes()), pids(&before));
 
     redis.restart().unwrap();
-    let after = until_agents(&engine, |agents| {
-        agents.len() == before.len() && all_in(AgentState::Running)(agents)
-    })
-    .await;
+    // Until then the hosts' agents count as lost, for their leases are over.
+    for host in [&first, &second] {
+        host.wait_for_log("claims are under the new lease");
+    }
+    let after =
+        until_agents(&engine, |agents| agents.len() == before.len() && all_in(AgentState::Running)(agents))
+            .await;
     assert_eq!(pids(&after), pids(&before), "the same processes, under the same hosts");
     if data == Data::Kept {
         assert_eq!(after, before, "and under the same epochs");

@@ -1,9 +1,9 @@
 //! The password of the registry stays with the host.
 
 use guildhall::engine::{ExecutionEngine, GrpcEngine};
-use guildhall_testing::{RedisServer, environment};
+use guildhall_testing::{RedisServer, Signal, environment};
 
-use crate::setup::{LIMIT, launch_that, ready, world};
+use crate::setup::{LIMIT, World, launch_that, ready, world};
 
 const PASSWORD: &str = "hunter2-and-then-some";
 
@@ -12,7 +12,8 @@ async fn the_password_is_neither_in_the_log_nor_in_an_agents_environment() {
     let mut redis = RedisServer::start_with(&["--requirepass", PASSWORD]).unwrap();
     let world = world();
     let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port());
-    let host = ready(world.command().env("REDIS_URL", &url).env("LOG", "trace").env("HOSTNAME", "h1"));
+    add_to_runner(&world, "TOKEN = \"the-runners-secret\"");
+    let mut host = ready(world.command().env("REDIS_URL", &url).env("LOG", "trace").env("HOSTNAME", "h1"));
     let registry = guildhall::registry::RedisRegistry::connect(&url, Default::default()).await.unwrap();
     let engine = GrpcEngine::builder().registry(std::sync::Arc::new(registry)).build().await.unwrap();
     engine.wait_for_hosts(1, LIMIT).await.unwrap();
@@ -23,7 +24,7 @@ async fn the_password_is_neither_in_the_log_nor_in_an_agents_environment() {
     assert!(processes.contains(&agent.pid.unwrap()));
     for pid in processes {
         let environment = environment(pid);
-        assert!(environment.contains("ECHO_DIR="), "{environment}");
+        assert!(environment.contains("TOKEN=the-runners-secret"), "{environment}");
         for word in [PASSWORD, "REDIS_URL", "RUNNERS", "LOG_FORMAT"] {
             assert!(!environment.contains(word), "{word} in {environment}");
         }
@@ -33,6 +34,17 @@ async fn the_password_is_neither_in_the_log_nor_in_an_agents_environment() {
     host.wait_for_log("the lease was not renewed");
     let error = engine.get_agent(&agent.key).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(PASSWORD));
+    host.signal(Signal::TERM);
+    host.wait();
     let log = host.log();
-    assert!(!log.contains(PASSWORD), "{log}");
+    for secret in [PASSWORD, "the-runners-secret"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+/// Adds a variable to the environment that the runner table gives to agents.
+fn add_to_runner(world: &World, variable: &str) {
+    let file = world.path("runners.toml");
+    let table = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, table.replace("env = {", &format!("env = {{ {variable},"))).unwrap();
 }

@@ -1,10 +1,6 @@
 //! Hosts as processes of their own, and an engine that drives them.
 
-use std::{
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use guildhall::{
     agent::{AgentInfo, AgentState},
@@ -48,11 +44,7 @@ impl World {
 
     /// `agent-host` with what every host needs, and nothing else in its environment.
     pub(crate) fn command(&self) -> Command {
-        self.command_by(Command::new(env!("CARGO_BIN_EXE_agent-host")))
-    }
-
-    /// The same, run by another program.
-    pub(crate) fn command_by(&self, mut command: Command) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-host"));
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
@@ -74,9 +66,14 @@ impl World {
     pub(crate) fn processes(&self) -> Vec<u32> {
         processes_marked(&self.path("agents"))
     }
+}
 
-    pub(crate) fn wait_until_no_agents(&self) {
-        wait_until_none_marked(&self.path("agents"));
+/// However a test ends, its agents end with their hosts, which ended before.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            wait_until_none_marked(&self.path("agents"));
+        }
     }
 }
 

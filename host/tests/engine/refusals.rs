@@ -32,7 +32,10 @@ async fn an_agent_that_does_not_start_is_said_to_and_why(pair: Pair) {
         ("crashes at once", that("test.Echo", r#"{"on_start": "crash"}"#)),
         ("is never ready", that("hasty.Echo", r#"{"on_start": "never_ready"}"#)),
         ("misunderstands its spec", that("test.Echo", r#"{"no_such_fault": 1}"#)),
-        ("is too large", Launch { guild_spec: Json::from_value(&"x".repeat(5_000_000).into()), ..launch("a") }),
+        (
+            "is too large",
+            Launch { guild_spec: Json::from_value(&"x".repeat(5_000_000).into()), ..launch("a") },
+        ),
     ];
     let mut told = String::new();
     for (case, launch) in cases {

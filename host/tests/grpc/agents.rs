@@ -32,7 +32,8 @@ async fn an_agent_is_created_looked_at_and_stopped() {
     assert!(health.lease_in_force);
     assert_eq!(health.policy.unwrap().name, "round-robin");
 
-    let stop = v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "a".to_owned(), grace_ms: Some(5000) };
+    let stop =
+        v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "a".to_owned(), grace_ms: Some(5000) };
     let stopped = client.stop_agent(stop).await.unwrap().into_inner().agent.unwrap();
     assert_eq!((stopped.epoch, stopped.last_exit.unwrap().code), (created.epoch, Some(0)));
     assert_eq!(world.processes(), Vec::<u32>::new());
@@ -99,7 +100,8 @@ async fn pages(client: &mut Client, guild: &str, page_size: u32) -> Vec<Vec<Stri
     loop {
         let request = v1::ListAgentsRequest { guild_id: guild.to_owned(), page_size, page_token };
         let page = client.list_agents(request).await.unwrap().into_inner();
-        pages.push(page.agents.iter().map(|agent| format!("{}/{}", agent.guild_id, agent.agent_id)).collect());
+        pages
+            .push(page.agents.iter().map(|agent| format!("{}/{}", agent.guild_id, agent.agent_id)).collect());
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return pages;
@@ -118,13 +120,15 @@ async fn a_watcher_gets_a_snapshot_and_then_changes_of_its_guild() {
 
     let Event::Snapshot(snapshot) = next().await else { panic!("a snapshot comes first") };
     assert!(!snapshot.more);
-    let before: Vec<_> = snapshot.agents.iter().map(|agent| (agent.agent_id.as_str(), agent.state())).collect();
+    let before: Vec<_> =
+        snapshot.agents.iter().map(|agent| (agent.agent_id.as_str(), agent.state())).collect();
     assert_eq!(before, [("before", AgentState::Running)]);
 
     let elsewhere = v1::Launch { guild_id: "another".to_owned(), ..launch("a") };
     create(&mut client, elsewhere, "r2").await.unwrap();
     let agent = create(&mut client, launch("after"), "r3").await.unwrap();
-    let stop = v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "after".to_owned(), grace_ms: None };
+    let stop =
+        v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "after".to_owned(), grace_ms: None };
     client.stop_agent(stop).await.unwrap();
     let mut states = Vec::new();
     let removed = loop {

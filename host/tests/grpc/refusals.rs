@@ -39,7 +39,10 @@ async fn a_launch_that_cannot_be_used_is_refused_by_both_calls() {
             "no runner for the class",
             Some(spec(r#"{"id": "a", "name": "A", "description": "An agent.", "class_name": "other.A"}"#)),
         ),
-        ("parts that are too large together", Some(v1::Launch { client_type: "x".repeat(4_193_000), ..launch("a") })),
+        (
+            "parts that are too large together",
+            Some(v1::Launch { client_type: "x".repeat(4_193_000), ..launch("a") }),
+        ),
     ];
     let mut told = String::new();
     for (case, launch) in cases {
@@ -60,8 +63,14 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
     let told = &mut Told::default();
     told.add("a request without an id", create(&mut client, launch("a"), "").await);
     told.add("a request id of 1 KB", create(&mut client, launch("a"), &"r".repeat(1024)).await);
-    told.add("a runner that exits", create(&mut client, launch_that("a", r#"{"on_start": "exit:7"}"#), "r1").await);
-    told.add("a runner that crashes", create(&mut client, launch_that("a", r#"{"on_start": "crash"}"#), "r2").await);
+    told.add(
+        "a runner that exits",
+        create(&mut client, launch_that("a", r#"{"on_start": "exit:7"}"#), "r1").await,
+    );
+    told.add(
+        "a runner that crashes",
+        create(&mut client, launch_that("a", r#"{"on_start": "crash"}"#), "r2").await,
+    );
     let never = launch_that("a", r#"{"on_start": "never_ready"}"#);
     let never = v1::Launch { runner: "hasty".to_owned(), ..never };
     told.add("a runner that is never ready", create(&mut client, never, "r3").await);
@@ -86,14 +95,20 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
     };
     told.add("list of a glob", client.list_agents(list("g*", "")).await);
     told.add("list from nowhere", client.list_agents(list("", "not a token")).await);
-    told.add("watch of a glob", client.watch_agents(v1::WatchAgentsRequest { guild_id: "[g]".to_owned() }).await);
+    told.add(
+        "watch of a glob",
+        client.watch_agents(v1::WatchAgentsRequest { guild_id: "[g]".to_owned() }).await,
+    );
 
     for n in 0..3 {
         create(&mut client, launch(&format!("a{n}")), &format!("fill-{n}")).await.unwrap();
     }
     told.add("create of one that runs", create(&mut client, launch("a0"), "r4").await);
     told.add("create on a full host", create(&mut client, launch("b"), "r5").await);
-    told.add("run on a full fleet", client.run_agent(v1::RunAgentRequest { launch: Some(launch("b")) }).await);
+    told.add(
+        "run on a full fleet",
+        client.run_agent(v1::RunAgentRequest { launch: Some(launch("b")) }).await,
+    );
     world.fleet.hosts()[0].supervisor().cordon();
     told.add("create on a draining host", create(&mut client, launch("b"), "r6").await);
     insta::assert_snapshot!(told.0);
@@ -107,7 +122,7 @@ async fn a_payload_of_20_mb_is_refused_and_the_connection_goes_on() {
     let huge = v1::Launch { guild_spec: vec![b' '; 20_000_000], ..launch("a") };
     insta::assert_snapshot!(
         refusal(create(&mut client, huge, "r").await),
-        @r#"InvalidArgument INVALID_LAUNCH {}: the request cannot be read: Error, decoded message length too large: found 20000099 bytes, the limit is: 4194304 bytes"#
+        @r#"InvalidArgument INVALID_LAUNCH {}: the request cannot be read: Error, decoded message length too large: found 20000132 bytes, the limit is: 4194304 bytes"#
     );
     // The same connection, and nearly as much as there may be.
     let large = v1::Launch { guild_spec: format!("\"{}\"", "x".repeat(4_180_000)).into(), ..launch("a") };

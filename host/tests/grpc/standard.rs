@@ -6,7 +6,8 @@ use futures::stream;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
 };
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -51,7 +52,8 @@ async fn next(watch: &mut tonic::Streaming<HealthCheckResponse>) -> ServingStatu
 async fn reflection_lists_the_services_and_describes_them() {
     let world = world(1).await;
     let channel = world.channel().await;
-    let MessageResponse::ListServicesResponse(listed) = ask(&channel, MessageRequest::ListServices(String::new())).await
+    let MessageResponse::ListServicesResponse(listed) =
+        ask(&channel, MessageRequest::ListServices(String::new())).await
     else {
         panic!("services should be listed")
     };
