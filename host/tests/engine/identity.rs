@@ -1,8 +1,12 @@
 //! One live incarnation of (guild, agent), whoever asks for another.
 
+use std::sync::Arc;
+
 use guildhall::{
     agent::AgentState,
-    engine::{EngineError, ExecutionEngine},
+    discovery::StaticDiscovery,
+    engine::{EngineError, ExecutionEngine, GrpcEngine},
+    fault::FaultReason,
 };
 
 use crate::{
@@ -14,6 +18,7 @@ both!(
     of_two_engines_one_wins_and_the_other_is_told_who,
     guilds_may_use_the_same_agent_id,
     an_identity_is_free_again_after_a_stop,
+    an_agent_on_a_host_that_the_engine_does_not_know_is_not_forgotten,
 );
 
 async fn of_two_engines_one_wins_and_the_other_is_told_who(pair: Pair) {
@@ -60,5 +65,23 @@ async fn an_identity_is_free_again_after_a_stop(pair: Pair) {
     assert!(second.epoch > first.epoch, "epochs go on growing");
     assert_eq!(second.state, AgentState::Running);
     assert_eq!(world.processes(), [second.pid.unwrap()]);
+    world.end().await;
+}
+
+async fn an_agent_on_a_host_that_the_engine_does_not_know_is_not_forgotten(pair: Pair) {
+    let world = world(pair, 2).await;
+    let engine = world.engine().await;
+    world.host("host-1").supervisor().cordon();
+    let agent = engine.run_agent(launch("a")).await.unwrap();
+    assert_eq!(agent.host.as_str(), "host-2");
+
+    let known = StaticDiscovery::new([world.host("host-1").endpoint()]).unwrap();
+    let short_sighted = GrpcEngine::builder().registry(world.registry.clone()).discovery(Arc::new(known));
+    let short_sighted = short_sighted.build().await.unwrap();
+    let error = short_sighted.stop_agent(&agent.key).await.unwrap_err();
+    let EngineError::Host { host, fault } = error else { panic!("{error}") };
+    assert_eq!((host, fault.reason), (agent.host.clone(), FaultReason::HostUnreachable));
+    assert_eq!(short_sighted.get_agent(&agent.key).await.unwrap(), Some(agent.clone()));
+    assert_eq!(world.processes(), [agent.pid.unwrap()]);
     world.end().await;
 }
