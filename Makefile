@@ -29,7 +29,7 @@ lint: ## Formatting and clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-unit: redis ## The tests alone. ARGS="NAME" runs some of them
+unit: redis tools ## The tests alone. ARGS="NAME" runs some of them
 	$(CARGO) test --release --workspace $(ARGS)
 
 doc: ## The documentation of the public items, without a warning
@@ -46,17 +46,23 @@ clean: ## Remove what was built
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
 
-.PHONY: redis wasm
-setup: redis wasm ## Install what the tests need: redis-server, a wasm target
+.PHONY: redis tools wasm
+setup: redis tools wasm ## Install what the tests need: redis-server, faketime, a wasm target
 
 redis:
-	@command -v redis-server >/dev/null \
-	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends redis-server; } \
+	@command -v redis-server >/dev/null || { $(APT) redis-server; } \
 	  || { echo "redis-server is needed, and apt-get could not install it: install it by hand" >&2; exit 1; }
+
+# For the runners that docs/runners.md shows, and for a host with a wrong clock.
+tools:
+	@{ command -v faketime && command -v python3 && command -v systemd-notify; } >/dev/null \
+	  || { $(APT) faketime python3-minimal systemd; } \
+	  || { echo "faketime, python3 and systemd-notify are needed: install them by hand" >&2; exit 1; }
 
 # Debian's compiler stands in where rustup can add no target.
 wasm:
 	@rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown \
 	  || rustup target add wasm32-unknown-unknown \
-	  || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends rustc-web cargo-web rust-web-src; }
+	  || { $(APT) rustc-web cargo-web rust-web-src; }
