@@ -255,7 +255,7 @@ impl HostArgs {
         if let Some(url) = &advertise {
             let fine = url
                 .parse::<tonic::transport::Uri>()
-                .is_ok_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
+                .is_ok_and(|uri| uri.host().is_some() && uri.scheme_str() == Some("http"));
             if !fine {
                 check.mistake("ADVERTISE_URL", url, "is not a URL such as http://10.1.2.3:50051");
             }

@@ -8,13 +8,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::Fuse};
 use guildhall::{
     host::{HostInfo, LeaseId},
     registry::{Registration, Registry, RegistryError},
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -23,6 +24,9 @@ use crate::{load::LoadMeter, supervisor::Supervisor};
 
 /// Renewals in the length of a lease, so that two may fail.
 const RENEWALS_PER_LEASE: u32 = 3;
+
+/// Pause before claims that were not reasserted are tried again.
+const REASSERT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Longest pause before a registration is tried again.
 const REGISTER_AGAIN_WITHIN: Duration = Duration::from_secs(1);
@@ -63,35 +67,45 @@ impl Heartbeat {
     /// Beats until it is cancelled, then ends the lease.
     pub(crate) async fn run(self, cancelled: CancellationToken) {
         let every = self.length / RENEWALS_PER_LEASE;
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewals = ticks(every);
+        let mut reports = ticks(self.interval);
         let mut meter = LoadMeter::new();
-        let mut reports = interval_at(Instant::now() + self.interval, self.interval);
-        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Draining is told at once, so that nobody chooses this host any more.
         let mut info = self.info.subscribe();
-        info.mark_unchanged();
-        let mut draining = info.borrow().draining;
+        let mut draining = info.borrow_and_update().draining;
+        // A report that did not arrive goes along with the next renewal.
+        let mut report_due = false;
+        let mut reassertion = Fuse::terminated();
         loop {
-            let report = tokio::select! {
+            tokio::select! {
                 () = cancelled.cancelled() => break,
-                _ = reports.tick() => true,
-                _ = ticks.tick() => false,
+                () = &mut reassertion => continue,
+                _ = renewals.tick() => {}
+                _ = reports.tick() => report_due = true,
                 _ = info.changed() => {
                     let now = info.borrow_and_update().draining;
                     if std::mem::replace(&mut draining, now) == now {
                         continue;
                     }
-                    true
+                    report_due = true;
                 }
-            };
-            if report {
+            }
+            if report_due {
                 let load = meter.measure(self.supervisor.counts());
                 self.info.send_modify(|info| info.load = load);
             }
-            tokio::select! {
+            let beat = tokio::select! {
                 () = cancelled.cancelled() => break,
-                () = self.beat(report) => {}
+                beat = self.beat(report_due, every) => beat,
+            };
+            match beat {
+                Beat::Renewed => report_due = false,
+                Beat::Registered(lease) => {
+                    report_due = false;
+                    // Beside the renewals, which must not wait for it.
+                    reassertion = reassert(self.supervisor.clone(), lease).boxed().fuse();
+                }
+                Beat::Missed => {}
             }
         }
         let lease = self.lease.borrow().clone();
@@ -101,57 +115,71 @@ impl Heartbeat {
         }
     }
 
-    async fn beat(&self, report: bool) {
+    /// One renewal. It may take as long as it is to the next, so that one that hangs
+    /// does not use up the time of all.
+    async fn beat(&self, report: bool, within: Duration) -> Beat {
         let info = self.info.borrow().clone();
         let lease = self.lease.borrow().clone();
-        let answer = self.registry.renew(&info.id, &lease, self.length, report.then_some(&info)).await;
-        match answer {
-            Ok(()) => self.note(true),
-            Err(RegistryError::LeaseEnded { .. }) => {
+        let renewal = self.registry.renew(&info.id, &lease, self.length, report.then_some(&info));
+        let missed = match timeout(within, renewal).await {
+            Ok(Ok(())) => {
+                self.note(true);
+                return Beat::Renewed;
+            }
+            Ok(Err(RegistryError::LeaseEnded { .. })) => {
                 self.note(false);
-                self.begin_again(&info).await;
-            }
-            Err(error) => {
-                warn!(%error, "the lease was not renewed; the agents go on");
-                self.note(false);
-            }
-        }
-    }
-
-    /// Registers under a fresh lease and puts the claims under it. What fails here
-    /// is tried again at the next beat, which finds the lease ended again.
-    async fn begin_again(&self, info: &HostInfo) {
-        warn!(host = %info.id, "the lease has ended; registering anew");
-        let lease = match register(&*self.registry, info, self.length).await {
-            Ok(lease) => lease,
-            Err(error) => {
-                warn!(%error, "the host was not registered");
-                return;
-            }
-        };
-        // From here on new claims are made under the new lease.
-        self.lease.send_replace(lease.clone());
-        self.note(true);
-        match self.supervisor.reassert(&lease).await {
-            Ok(reasserted) => {
-                info!(
-                    kept = reasserted.kept,
-                    fenced = reasserted.fenced.len(),
-                    "claims are under the new lease"
-                );
-            }
-            Err(error) => {
-                error!(%error, "some claims were not put under the new lease; registering once more");
-                // A lease that does not carry all claims must not go on: whoever
-                // looks would take those agents for lost.
-                if let Err(error) = self.registry.leave(&info.id, &lease).await {
-                    warn!(%error, "the new lease was not ended; it ends by itself");
+                warn!(host = %info.id, "the lease has ended; registering anew");
+                match register(&*self.registry, &info, self.length).await {
+                    Ok(lease) => {
+                        // From here on new claims are made under the new lease.
+                        self.lease.send_replace(lease.clone());
+                        self.note(true);
+                        return Beat::Registered(lease);
+                    }
+                    Err(error) => error.to_string(),
                 }
             }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the registry did not answer within {within:?}"),
+        };
+        warn!(error = missed, "the lease was not renewed; the agents go on");
+        self.note(false);
+        Beat::Missed
     }
 
     fn note(&self, in_force: bool) {
         self.in_force.send_if_modified(|before| std::mem::replace(before, in_force) != in_force);
     }
+}
+
+/// What came of a beat.
+enum Beat {
+    /// The lease goes on.
+    Renewed,
+    /// The lease had ended; there is a new one, which carries no claims yet.
+    Registered(LeaseId),
+    /// The registry did not answer.
+    Missed,
+}
+
+/// Puts every claim under the new lease, again and again until all are.
+async fn reassert(supervisor: Supervisor, lease: LeaseId) {
+    loop {
+        match supervisor.reassert(&lease).await {
+            Ok(reasserted) => {
+                let (kept, fenced) = (reasserted.kept, reasserted.fenced.len());
+                info!(kept, fenced, "claims are under the new lease");
+                return;
+            }
+            Err(error) => error!(%error, "some claims are not under the new lease yet"),
+        }
+        sleep(REASSERT_AGAIN_AFTER).await;
+    }
+}
+
+/// Ticks of which the first comes after one period.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

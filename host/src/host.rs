@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
     host::{HostInfo, HostLoad, LeaseId},
@@ -16,7 +17,7 @@ use guildhall::{
     registry::{Registry, RegistryError},
 };
 use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServiceServer};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::{sleep, timeout}};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -61,6 +62,15 @@ pub enum HostError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process holds a lease under this host's id, and goes on renewing it.
+    #[error("the host id {id} is in use by another process")]
+    IdInUse {
+        /// The host's id.
+        id: HostId,
+    },
+    /// A setting cannot be.
+    #[error("{0}")]
+    Setting(&'static str),
     /// The registry cannot be reached.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -89,6 +99,7 @@ pub struct Host {
     server: JoinHandle<()>,
     heartbeat_ending: CancellationToken,
     heartbeat: JoinHandle<()>,
+    failed: CancellationToken,
     drain_timeout: Duration,
 }
 
@@ -99,6 +110,9 @@ impl Host {
     /// # Errors
     /// [`HostError`]; nothing is left running then.
     pub async fn start(config: HostConfig, registry: Arc<dyn Registry>) -> Result<Self, HostError> {
+        if config.heartbeat.is_zero() || config.lease.is_zero() {
+            return Err(HostError::Setting("the heartbeat's interval and the lease must not be zero"));
+        }
         let reflection = reflection()?;
         let address = config.listen;
         let not_listening = |source| HostError::Listen { address, source };
@@ -127,12 +141,17 @@ impl Host {
         let lease = watch::Sender::new(LeaseId::default());
         let supervisor =
             Supervisor::new(config.supervisor, config.runners, registry.clone(), lease.subscribe())?;
-        match heartbeat::register(&*registry, &info, config.lease).await {
+        let registered = heartbeat::register(&*registry, &info, config.lease);
+        let registered = match timeout(config.registry_patience, registered).await {
+            Ok(registered) => registered.map_err(HostError::from),
+            Err(_) => Err(HostError::IdInUse { id: info.id.clone() }),
+        };
+        match registered {
             Ok(fresh) => drop(lease.send_replace(fresh)),
             Err(error) => {
                 supervisor.shutdown().await;
                 engine.shutdown().await;
-                return Err(error.into());
+                return Err(error);
             }
         }
         let info = watch::Sender::new(info);
@@ -148,7 +167,11 @@ impl Host {
             interval: config.heartbeat,
         };
         let heartbeat_ending = CancellationToken::new();
-        let heartbeat = tokio::spawn(heartbeat.run(heartbeat_ending.clone()));
+        // Cancelled by the end of either task, whatever way it ends.
+        let failed = CancellationToken::new();
+        let guard = failed.clone().drop_guard();
+        let heartbeat = heartbeat.run(heartbeat_ending.clone());
+        let heartbeat = tokio::spawn(heartbeat.inspect(move |()| drop(guard)));
 
         let server_ending = CancellationToken::new();
         let service = Service {
@@ -166,7 +189,9 @@ impl Host {
             .add_service(health_service)
             .add_service(reflection)
             .add_service(MapResponseLayer::new(unreadable::explain).named_layer(service));
-        let server = tokio::spawn(serve(router, listener, server_ending.clone()));
+        let guard = failed.clone().drop_guard();
+        let server = serve(router, listener, server_ending.clone());
+        let server = tokio::spawn(server.inspect(move |()| drop(guard)));
 
         let host = Self {
             lease_in_force: in_force.subscribe(),
@@ -179,6 +204,7 @@ impl Host {
             server,
             heartbeat_ending,
             heartbeat,
+            failed,
             drain_timeout: config.drain_timeout,
         };
         info!(host = %host.id(), endpoint = host.endpoint(), policy = %host.engine.policy(), "host is ready");
@@ -203,6 +229,12 @@ impl Host {
     /// The registry that it uses.
     pub fn registry(&self) -> &Arc<dyn Registry> {
         &self.registry
+    }
+
+    /// Waits until a part of the host ends that should not: the host is then of no
+    /// more use, and best drained.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Follows whether its lease was in force when the registry last answered.

@@ -3,10 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry};
+use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry, RegistryError};
 use guildhall_host::{
     Host, HostArgs, HostConfig, HostError,
     config::{LogFormat, RegistryAddress},
+    supervisor::SupervisorError,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,9 +103,13 @@ async fn run(config: HostConfig) -> u8 {
             Err(error) => {
                 error!(%error, "the host did not start");
                 return match error {
+                    HostError::Registry(RegistryError::Address { .. } | RegistryError::Options { .. })
+                    | HostError::Engine(_)
+                    | HostError::IdInUse { .. }
+                    | HostError::Setting(_)
+                    | HostError::Supervisor(SupervisorError::RuntimeDir { .. }) => WRONG_CONFIGURATION,
                     HostError::Registry(_) => NO_REGISTRY,
                     HostError::Listen { .. } => CANNOT_LISTEN,
-                    HostError::Engine(_) => WRONG_CONFIGURATION,
                     _ => FAILED,
                 };
             }
@@ -112,12 +117,16 @@ async fn run(config: HostConfig) -> u8 {
         _ = terminate.recv() => return 0,
         _ = interrupt.recv() => return 0,
     };
+    let asked = tokio::select! {
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+        () = host.failed() => {
+            error!("a part of the host has failed; ending");
+            false
+        }
+    };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tokio::select! {
-        peaceful = host.drain() => if peaceful { 0 } else { FAILED },
+        peaceful = host.drain() => if peaceful && asked { 0 } else { FAILED },
         _ = terminate.recv() => again(),
         _ = interrupt.recv() => again(),
     }

@@ -20,9 +20,6 @@ use tonic::{Request, Response, Status};
 
 use crate::{fault, load::LoadMeter, supervisor::Supervisor};
 
-/// Agents in one page of a list, unless fewer are asked for.
-const PAGE: usize = 1000;
-
 /// What the calls need.
 pub(crate) struct Service {
     pub(crate) supervisor: Supervisor,
@@ -85,8 +82,8 @@ impl AgentHostService for Service {
             agents.retain(|agent| agent.key > after);
         }
         let page = match request.page_size as usize {
-            0 => PAGE,
-            size => size.min(PAGE),
+            0 => wire::AGENTS_PER_MESSAGE,
+            size => size.min(wire::AGENTS_PER_MESSAGE),
         };
         let more = agents.len() > page;
         agents.truncate(page);

@@ -1,6 +1,6 @@
 //! One launch: everything a host needs to start one agent.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -13,6 +13,9 @@ use crate::{
 /// Largest launch as it goes over the wire, in bytes: specs, messaging and client
 /// properties together. Hosts refuse larger ones before they read them.
 pub const MAX_LAUNCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest class name in bytes. It is in every record of the agent.
+pub const MAX_CLASS_NAME_BYTES: usize = 512;
 
 /// A JSON text on one line, checked once. Cheap to clone: the agents of a guild
 /// share the text of their guild spec.
@@ -95,6 +98,8 @@ pub struct Launch {
     pub default_topic: String,
     /// A runner of the host's table by name; `None` lets the class name decide.
     pub runner: Option<String>,
+    /// Labels of the agent that the policy may look at.
+    pub labels: BTreeMap<String, String>,
     /// What it needs of its host, from its spec.
     pub resources: Resources,
     /// The service it asks for, from its spec.
@@ -121,6 +126,8 @@ pub struct LaunchOptions {
     pub default_topic: String,
     /// A runner of the host's table by name; `None` lets the class name decide.
     pub runner: Option<String>,
+    /// Labels of every agent that the policy may look at.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A launch that no host would take.
@@ -174,6 +181,7 @@ impl Launch {
             machine_id: options.machine_id,
             default_topic: options.default_topic.clone(),
             runner: options.runner.clone(),
+            labels: options.labels.clone(),
             ..Self::of_agent(guild.id().clone(), agent)
         }
     }
@@ -204,14 +212,23 @@ impl Launch {
             machine_id: 0,
             default_topic: String::new(),
             runner: None,
+            labels: BTreeMap::new(),
         }
     }
 
-    /// Refuses a launch that is too large for the wire.
+    /// Refuses a launch that no host would take: one too large for the wire, or of a
+    /// class whose name is no name.
     ///
     /// # Errors
-    /// [`InvalidLaunch::TooLarge`] with its size.
-    pub fn check_size(&self) -> Result<(), InvalidLaunch> {
+    /// [`InvalidLaunch`] says what is wrong with it.
+    pub fn check(&self) -> Result<(), InvalidLaunch> {
+        if self.class_name.len() > MAX_CLASS_NAME_BYTES {
+            let reason = format!(
+                "it has {} bytes; at most {MAX_CLASS_NAME_BYTES} are allowed",
+                self.class_name.len()
+            );
+            return Err(InvalidLaunch::Field { field: "class_name", reason });
+        }
         let texts = [
             self.agent_spec.as_str(),
             self.guild_spec.as_str(),
@@ -222,7 +239,8 @@ impl Launch {
             &self.default_topic,
         ];
         // The rest (ids, field tags) is far below this allowance.
-        let bytes = texts.iter().map(|text| text.len()).sum::<usize>() + 4096;
+        let labels = self.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>();
+        let bytes = texts.iter().map(|text| text.len()).sum::<usize>() + labels + 4096;
         if bytes > MAX_LAUNCH_BYTES { Err(InvalidLaunch::TooLarge { bytes }) } else { Ok(()) }
     }
 }

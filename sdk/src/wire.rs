@@ -53,6 +53,7 @@ pub fn launch_to_wire(launch: &Launch) -> v1::Launch {
         machine_id: launch.machine_id,
         default_topic: launch.default_topic.clone(),
         runner: launch.runner.clone().unwrap_or_default(),
+        labels: launch.labels.clone().into_iter().collect(),
     }
 }
 
@@ -74,9 +75,10 @@ pub fn launch_from_wire(launch: v1::Launch) -> Result<Launch, InvalidLaunch> {
         machine_id: launch.machine_id,
         default_topic: launch.default_topic,
         runner: Some(launch.runner).filter(|name| !name.is_empty()),
+        labels: launch.labels.into_iter().collect(),
         ..launched
     };
-    launched.check_size()?;
+    launched.check()?;
     Ok(launched)
 }
 
@@ -156,9 +158,11 @@ fn state_from_wire(state: v1::AgentState) -> Option<AgentState> {
     })
 }
 
-/// Agents in one part of a snapshot: at 4 KiB each, the most a record has, a part
-/// stays below the 4 MiB that gRPC takes by default.
-const SNAPSHOT_PART: usize = 500;
+/// Agents in one part of a snapshot or of a list. A record has mostly under 1 KiB,
+/// and 9 KiB when all that is bounded in it is at its bound (ids, name, class, and
+/// 2 KiB of standard error whose every byte takes three); so a part stays below the
+/// 4 MiB that gRPC takes by default.
+pub const AGENTS_PER_MESSAGE: usize = 400;
 
 /// An event for the wire. A snapshot becomes as many parts as its size asks for.
 pub fn event_to_wire(event: AgentEvent) -> Vec<v1::WatchAgentsResponse> {
@@ -169,7 +173,7 @@ pub fn event_to_wire(event: AgentEvent) -> Vec<v1::WatchAgentsResponse> {
             let mut agents: Vec<_> = agents.into_iter().map(agent_to_wire).collect();
             let mut parts = Vec::new();
             loop {
-                let rest = agents.split_off(agents.len().min(SNAPSHOT_PART));
+                let rest = agents.split_off(agents.len().min(AGENTS_PER_MESSAGE));
                 let more = !rest.is_empty();
                 parts.push(response(Event::Snapshot(Snapshot { agents, more })));
                 if !more {
@@ -279,8 +283,9 @@ pub fn fault_to_status(fault: Fault) -> Status {
     Status::with_error_details(code, fault.message, details)
 }
 
-/// The fault that a status tells. A status that no host made is the transport's
-/// own: the host was unreachable, or the call took too long.
+/// The fault that a status tells. A status without a reason is not one that a host
+/// made, but the transport's own or a proxy's: the call took too long, or the host
+/// could not be reached or was cut off half way.
 pub fn fault_from_status(status: &Status) -> Fault {
     if let Some(info) = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN) {
         let reason = FaultReason::from_name(&info.reason).unwrap_or(FaultReason::Internal);
@@ -289,9 +294,10 @@ pub fn fault_from_status(status: &Status) -> Fault {
     }
     let reason = match status.code() {
         Code::DeadlineExceeded | Code::Cancelled => FaultReason::TimedOut,
-        // A connection that breaks half way through a call is told as unknown.
-        Code::Unavailable | Code::Unknown => FaultReason::HostUnreachable,
-        Code::OutOfRange | Code::ResourceExhausted => FaultReason::InvalidLaunch,
+        Code::OutOfRange => FaultReason::InvalidLaunch,
+        Code::Unavailable | Code::Unknown | Code::ResourceExhausted => FaultReason::HostUnreachable,
+        // A connection that the other side closes half way through a call.
+        Code::Internal if std::error::Error::source(status).is_some() => FaultReason::HostUnreachable,
         _ => FaultReason::Internal,
     };
     Fault::new(reason, transport_message(status))

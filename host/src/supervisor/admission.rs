@@ -158,7 +158,7 @@ fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
 }
 
 fn check(launch: &Launch, request_id: &str) -> Result<(), InvalidLaunch> {
-    launch.check_size()?;
+    launch.check()?;
     let reason = match request_id.len() {
         0 => "is empty".to_owned(),
         1..=MAX_REQUEST_ID => return Ok(()),

@@ -21,6 +21,10 @@ use crate::{
 /// How often each host is asked, unless told otherwise.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Rounds that a host must miss before it counts as gone: a busy machine may be late
+/// once, and an agent whose host is not asked seems not to be there.
+const GONE_AFTER: u32 = 3;
+
 /// How long a host may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -91,8 +95,9 @@ impl Discovery for StaticDiscovery {
 struct Poll {
     channels: Vec<(String, Channel)>,
     ticks: Interval,
-    /// The hosts that answered in the last round, by address; none before the first.
-    known: Option<HashMap<String, HostId>>,
+    /// The hosts there are, by address, and how many rounds each has missed since it
+    /// last answered; none before the first round.
+    known: Option<HashMap<String, (HostId, u32)>>,
     events: VecDeque<HostEvent>,
 }
 
@@ -110,16 +115,25 @@ impl Poll {
     async fn round(&mut self) {
         let answers = join_all(self.channels.iter().map(|(address, channel)| ask(address, channel))).await;
         let alive: Vec<_> = answers.into_iter().flatten().collect();
-        let now: HashMap<_, _> = alive.iter().map(|(a, host)| (a.clone(), host.info.id.clone())).collect();
-        match self.known.replace(now) {
-            None => self.events.push_back(HostEvent::Snapshot(alive.into_iter().map(|(_, h)| h).collect())),
-            Some(before) => {
-                let still: Vec<_> = alive.iter().map(|(_, host)| &host.info.id).collect();
-                let gone = before.into_values().filter(|id| !still.contains(&id));
-                self.events.extend(gone.map(HostEvent::Removed));
-                self.events.extend(alive.into_iter().map(|(_, host)| HostEvent::Changed(host)));
+        let mut now: HashMap<_, _> =
+            alive.iter().map(|(address, host)| (address.clone(), (host.info.id.clone(), 0))).collect();
+        let Some(before) = self.known.take() else {
+            self.events.push_back(HostEvent::Snapshot(alive.into_iter().map(|(_, host)| host).collect()));
+            self.known = Some(now);
+            return;
+        };
+        for (address, (id, missed)) in before {
+            if now.values().any(|(here, _)| *here == id) {
+                continue;
+            }
+            if missed + 1 < GONE_AFTER && !now.contains_key(&address) {
+                now.insert(address, (id, missed + 1));
+            } else {
+                self.events.push_back(HostEvent::Removed(id));
             }
         }
+        self.events.extend(alive.into_iter().map(|(_, host)| HostEvent::Changed(host)));
+        self.known = Some(now);
     }
 }
 

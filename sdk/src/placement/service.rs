@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::ids::{HostId, MAX_ID_BYTES};
@@ -25,13 +28,14 @@ const CHANGES_PER_CALL: usize = 256;
 /// Decides, by a policy, which host gets an agent.
 ///
 /// Share it by reference or in an `Arc`; decisions are made one after another.
-/// They take microseconds and never block on anything but each other, so calling
-/// from async code is fine.
+/// As long as the service [is well](Self::is_well) they take microseconds and block
+/// on nothing but each other, so calling from async code is fine.
 pub struct PlacementService {
     policy: Policy,
     settings: String,
     limits: PolicyLimits,
     needs_ticket: bool,
+    well: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -61,7 +65,8 @@ impl PlacementService {
         };
         let (instance, inputs) = Instance::start(&policy, &settings, &limits)?;
         let state = Mutex::new(State { fleet: BTreeMap::new(), instance: Some(instance) });
-        Ok(Self { policy, settings, limits, needs_ticket: inputs.contains(Inputs::TICKET), state })
+        let needs_ticket = inputs.contains(Inputs::TICKET);
+        Ok(Self { policy, settings, limits, needs_ticket, well: AtomicBool::new(true), state })
     }
 
     /// Which policy decides.
@@ -80,6 +85,13 @@ impl PlacementService {
         self.state().fleet.len()
     }
 
+    /// Whether the last call of the policy went well. A call after one that did not
+    /// may take milliseconds, for an instance is made anew; async code lets such a
+    /// call wait elsewhere.
+    pub fn is_well(&self) -> bool {
+        self.well.load(Ordering::Relaxed)
+    }
+
     /// Takes note of what changed in the fleet, in the order given.
     ///
     /// A policy that fails here is told everything again, on a fresh instance,
@@ -92,7 +104,9 @@ impl PlacementService {
                 return;
             }
             // The lock is taken for each call anew, so that decisions come between.
-            self.state().observe(some);
+            let mut state = self.state();
+            state.observe(some);
+            self.well.store(state.instance.is_some(), Ordering::Relaxed);
         }
     }
 
@@ -105,7 +119,13 @@ impl PlacementService {
     /// next decision is made by a fresh instance that has been told of the whole fleet.
     pub fn place(&self, request: &PlacementRequest) -> Result<Decision, PlaceError> {
         let mut state = self.state();
-        let State { fleet, instance } = &mut *state;
+        let placed = self.decide(&mut state, request);
+        self.well.store(state.instance.is_some(), Ordering::Relaxed);
+        placed
+    }
+
+    fn decide(&self, state: &mut State, request: &PlacementRequest) -> Result<Decision, PlaceError> {
+        let State { fleet, instance } = state;
         // Taken out, and put back only when all went well.
         let mut live = match instance.take() {
             Some(live) => live,

@@ -168,7 +168,7 @@ impl GrpcEngineBuilder {
         // Compiling may take tens of milliseconds, and reads the disk.
         let placement = spawn_blocking(move || {
             let policy = Policy::load(&policy, &cache)?;
-            Ok::<_, EngineError>(PlacementService::new(policy, &settings, limits)?)
+            Ok::<_, EngineError>(Arc::new(PlacementService::new(policy, &settings, limits)?))
         });
         let placement = placement.await.map_err(|_| EngineError::ShutDown)??;
         let fleet = Arc::new(Fleet::new());

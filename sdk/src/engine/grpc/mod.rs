@@ -47,7 +47,7 @@ pub struct GrpcEngine {
 /// What all clones and calls of one engine share.
 #[derive(Debug)]
 struct Shared {
-    placement: PlacementService,
+    placement: Arc<PlacementService>,
     directory: Directory,
     fleet: Arc<Fleet>,
     channels: Arc<Channels>,

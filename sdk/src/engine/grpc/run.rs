@@ -8,7 +8,10 @@
 use std::time::Duration;
 
 use guildhall_proto::v1;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout_at},
+};
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -41,7 +44,7 @@ enum Next {
 
 impl Shared {
     pub(super) async fn run(&self, launch: Launch) -> Result<AgentInfo, EngineError> {
-        launch.check_size()?;
+        launch.check()?;
         let deadline = Instant::now() + self.timeouts.create;
         let late = |_| EngineError::Timeout { what: "starting an agent", after: self.timeouts.create };
         timeout_at(deadline, self.place_and_create(launch, deadline)).await.map_err(late)?
@@ -121,7 +124,16 @@ impl Shared {
         if self.placement.needs_ticket() {
             request.ticket = Some(self.directory.ticket(&self.placement.identity().name).await?);
         }
-        match self.placement.place(request) {
+        let placed = if self.placement.is_well() {
+            self.placement.place(request)
+        } else {
+            // A policy that fails may do so again, at the cost of all the time it may
+            // use; that must not be the time of others on this runtime.
+            let (placement, request) = (self.placement.clone(), request.clone());
+            let deciding = spawn_blocking(move || placement.place(&request));
+            deciding.await.map_err(|_| EngineError::ShutDown)?
+        };
+        match placed {
             Ok(decision) => {
                 debug!(host = %decision.host, reason = decision.reason, "placed");
                 Ok(decision.host)
@@ -141,13 +153,25 @@ impl Shared {
         create: v1::CreateAgentRequest,
         deadline: Instant,
     ) -> Result<AgentInfo, Fault> {
+        let left = deadline.saturating_duration_since(Instant::now());
         let mut call = tonic::Request::new(create);
-        call.set_timeout(deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_MARGIN));
+        call.set_timeout(left - ANSWER_MARGIN.min(left / 10));
         let answer = self.channels.client(host)?.create_agent(call).await;
-        let agent = answer.map_err(|status| wire::fault_from_status(&status))?.into_inner().agent;
+        let agent = answer.map_err(|status| self.cut_off(&status, deadline))?.into_inner().agent;
         agent
             .and_then(|agent| wire::agent_from_wire(agent).ok())
             .ok_or_else(|| Fault::new(FaultReason::Internal, "the answer makes no sense"))
+    }
+
+    /// The fault of a create. One that was cancelled before its time was cut off with
+    /// the connection.
+    fn cut_off(&self, status: &tonic::Status, deadline: Instant) -> Fault {
+        let fault = wire::fault_from_status(status);
+        let in_time = Instant::now() + 2 * ANSWER_MARGIN < deadline;
+        if fault.reason == FaultReason::TimedOut && in_time {
+            return Fault { reason: FaultReason::HostUnreachable, ..fault };
+        }
+        fault
     }
 
     /// Says what a fault means for this launch.
@@ -203,6 +227,7 @@ fn placement_request(launch: &Launch) -> PlacementRequest {
     PlacementRequest {
         name: launch.name.clone(),
         class_name: launch.class_name.clone(),
+        labels: launch.labels.clone(),
         resources: launch.resources.clone(),
         qos: launch.qos.clone(),
         ..PlacementRequest::new(launch.key.clone())
