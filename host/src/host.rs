@@ -17,7 +17,12 @@ use guildhall::{
     registry::{Registry, RegistryError},
 };
 use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServiceServer};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::{sleep, timeout}};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{

@@ -223,10 +223,8 @@ impl Launch {
     /// [`InvalidLaunch`] says what is wrong with it.
     pub fn check(&self) -> Result<(), InvalidLaunch> {
         if self.class_name.len() > MAX_CLASS_NAME_BYTES {
-            let reason = format!(
-                "it has {} bytes; at most {MAX_CLASS_NAME_BYTES} are allowed",
-                self.class_name.len()
-            );
+            let reason =
+                format!("it has {} bytes; at most {MAX_CLASS_NAME_BYTES} are allowed", self.class_name.len());
             return Err(InvalidLaunch::Field { field: "class_name", reason });
         }
         let texts = [

@@ -360,6 +360,36 @@ mod tests {
     }
 
     #[test]
+    fn a_launch_goes_there_and_back() {
+        let spec = br#"{"id":"a","name":"A","description":"An agent","class_name":"demo.Echo"}"#;
+        let launch = Launch {
+            labels: [("zone".to_owned(), "b".to_owned())].into(),
+            machine_id: 7,
+            runner: Some("echo".to_owned()),
+            ..Launch::from_agent_spec(GuildId::new("g").unwrap(), spec).unwrap()
+        };
+        let back = launch_from_wire(launch_to_wire(&launch)).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{launch:?}"));
+        assert_eq!(back.agent_spec, launch.agent_spec);
+    }
+
+    #[test]
+    fn what_the_transport_says_leads_to_another_host_where_one_may_help() {
+        let closed = || Status::from_error(std::io::Error::other("connection closed").into());
+        for (status, reason) in [
+            (Status::unavailable("connect error"), FaultReason::HostUnreachable),
+            (Status::unknown("broken pipe"), FaultReason::HostUnreachable),
+            (Status::resource_exhausted("a proxy is overloaded"), FaultReason::HostUnreachable),
+            (closed(), FaultReason::HostUnreachable),
+            (Status::deadline_exceeded("late"), FaultReason::TimedOut),
+            (Status::out_of_range("too large"), FaultReason::InvalidLaunch),
+            (Status::internal("a bug"), FaultReason::Internal),
+        ] {
+            assert_eq!(fault_from_status(&status).reason, reason, "{status:?}");
+        }
+    }
+
+    #[test]
     fn every_reason_survives_a_status_and_is_in_the_proto() {
         for reason in FaultReason::ALL {
             let fault = Fault::new(*reason, "why").with("host", "h");

@@ -233,3 +233,22 @@ fn placement_request(launch: &Launch) -> PlacementRequest {
         ..PlacementRequest::new(launch.key.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::GuildId;
+
+    #[test]
+    fn a_policy_is_told_all_that_the_launch_says_of_the_agent() {
+        let spec = br#"{"id":"a","name":"Ann","description":"An agent","class_name":"demo.Echo",
+            "resources":{"num_cpus":2},"qos":{"retry_count":3}}"#;
+        let mut launch = Launch::from_agent_spec(GuildId::new("g").expect("an id"), spec).expect("a launch");
+        launch.labels.insert("zone".to_owned(), "b".to_owned());
+        let request = placement_request(&launch);
+        assert_eq!((request.name.as_str(), request.class_name.as_str()), ("Ann", "demo.Echo"));
+        assert_eq!(request.labels["zone"], "b");
+        assert_eq!(request.resources.num_cpus, Some(2.0));
+        assert_eq!(request.qos.retry_count, Some(3));
+    }
+}
