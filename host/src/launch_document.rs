@@ -83,6 +83,7 @@ pub(crate) mod tests {
             machine_id: 3,
             default_topic: "default".to_owned(),
             runner: None,
+            labels: Default::default(),
             resources: Default::default(),
             qos: Default::default(),
         }
