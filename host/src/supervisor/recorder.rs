@@ -69,37 +69,43 @@ impl Recorder {
     /// Goes on with the writing; pending when there is nothing to write. Dropping
     /// the future loses nothing.
     pub(super) async fn drive(&mut self) -> Written {
-        if self.writing.is_none() {
-            if self.pending.is_none() {
-                return std::future::pending().await;
+        loop {
+            if self.writing.is_none() {
+                if self.pending.is_none() {
+                    return std::future::pending().await;
+                }
+                if let Some((_, until)) = &self.failing {
+                    tokio::time::sleep_until(*until).await;
+                }
+                self.writing = self.pending.take().map(|record| {
+                    let (registry, written) = (Arc::clone(&self.registry), Arc::clone(&record));
+                    let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
+                    let write: Write =
+                        Box::pin(async move { registry.update(&written).await }.instrument(span));
+                    (record, write)
+                });
             }
-            if let Some((_, until)) = &self.failing {
-                tokio::time::sleep_until(*until).await;
-            }
-            self.writing = self.pending.take().map(|record| {
-                let (registry, written) = (Arc::clone(&self.registry), Arc::clone(&record));
-                let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
-                let write: Write = Box::pin(async move { registry.update(&written).await }.instrument(span));
-                (record, write)
-            });
-        }
-        let Some((_, write)) = &mut self.writing else { return Written::Done };
-        let result = write.as_mut().await;
-        let record = self.writing.take().map(|(record, _)| record);
-        match result {
-            Ok(()) => {
-                self.failing = None;
-                Written::Done
-            }
-            Err(error @ RegistryError::Fenced { .. }) => {
-                self.clear();
-                Written::Fenced(error)
-            }
-            Err(error) => {
-                tracing::warn!(agent = record.as_ref().map(|record| tracing::field::display(&record.key)), %error, "the record is written later");
-                self.pending = self.pending.take().or(record);
-                self.fail();
-                Written::Later
+            let Some((_, write)) = &mut self.writing else { continue };
+            let result = write.as_mut().await;
+            let record = self.writing.take().map(|(record, _)| record);
+            match result {
+                Ok(()) => {
+                    self.failing = None;
+                    // It was the latest when it was begun; now a newer one may wait.
+                    if self.pending.is_none() {
+                        return Written::Done;
+                    }
+                }
+                Err(error @ RegistryError::Fenced { .. }) => {
+                    self.clear();
+                    return Written::Fenced(error);
+                }
+                Err(error) => {
+                    tracing::warn!(agent = record.as_ref().map(|record| tracing::field::display(&record.key)), %error, "the record is written later");
+                    self.pending = self.pending.take().or(record);
+                    self.fail();
+                    return Written::Later;
+                }
             }
         }
     }

@@ -18,7 +18,10 @@ use guildhall::{
     ids::{AgentKey, Epoch, GuildId, HostId},
     registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
 };
-use guildhall_host::supervisor::{CreateError, StopError};
+use guildhall_host::{
+    runner::{RestartPolicy, Runner},
+    supervisor::{CreateError, StopError, SupervisorConfig},
+};
 
 use crate::setup::{Setup, exists, key, launch, register, setup, setup_on};
 
@@ -28,6 +31,8 @@ struct Failing {
     memory: MemoryRegistry,
     away: AtomicBool,
     answers_lost: AtomicBool,
+    /// While somebody holds it, writes of records wait.
+    writes: tokio::sync::Mutex<()>,
 }
 
 impl Failing {
@@ -82,6 +87,7 @@ impl Registry for Failing {
         self.call(self.memory.reassert(k, e, l)).await
     }
     async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
+        drop(self.writes.lock().await);
         self.call(self.memory.update(a)).await
     }
     async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
@@ -102,8 +108,12 @@ impl Registry for Failing {
 }
 
 async fn failing() -> (Setup, Arc<Failing>) {
+    failing_with(|_, _| {}).await
+}
+
+async fn failing_with(change: impl FnOnce(&mut SupervisorConfig, &mut Runner)) -> (Setup, Arc<Failing>) {
     let failing = Arc::new(Failing::default());
-    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", |_, _| {}).await;
+    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", change).await;
     (setup, failing)
 }
 
@@ -156,6 +166,24 @@ async fn a_stop_while_it_is_away_ends_the_process_and_is_told_later() {
         Ok(_) | Err(StopError::NotFound { .. }) => {}
         Err(error) => panic!("{error:?}"),
     }
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_end_during_a_slow_write_is_recorded_too() {
+    let (setup, registry) = failing_with(|_, runner| runner.restart = RestartPolicy::Never).await;
+    let slow = registry.writes.lock().await;
+    let create = setup.create("a", r#"{"on_start":"exit_after_ready:0"}"#);
+    let finish = async {
+        // The record that it runs is on its way when it ends.
+        let finished = setup.until_state(&key("g", "a"), AgentState::Finished).await;
+        drop(slow);
+        finished
+    };
+    let (created, finished) = tokio::join!(create, finish);
+    created.unwrap();
+    recorded(&setup, &finished.key, |record| record == Some(&finished)).await;
+    setup.supervisor.stop(&finished.key, None).await.unwrap();
     setup.assert_nothing_left().await;
 }
 
