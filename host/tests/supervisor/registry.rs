@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use echo_runner::Order;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
@@ -204,6 +204,75 @@ async fn a_claim_whose_answer_was_lost_is_given_back() {
 }
 
 #[tokio::test]
+async fn another_create_need_not_wait_until_a_failed_one_is_undone() {
+    // By itself it would not be undone before the test is over.
+    let never = |config: &mut SupervisorConfig, _: &mut Runner| {
+        config.registry_retry = Duration::from_secs(600);
+    };
+    let (setup, registry) = failing_with(never).await;
+    registry.answers_lost.store(true, Ordering::Relaxed);
+    let error = setup.create("a", "{}").await.unwrap_err();
+    assert!(matches!(error, CreateError::Registry(_)), "{error:?}");
+    let error = setup.create("a", "{}").await.unwrap_err();
+    assert!(matches!(error, CreateError::Registry(_)), "{error:?}");
+    registry.answers_lost.store(false, Ordering::Relaxed);
+    let agent = setup.create("a", "{}").await.unwrap();
+    assert_eq!(setup.record(&agent.key).await.unwrap(), agent);
+    setup.supervisor.stop(&agent.key, None).await.unwrap();
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_ended_agent_is_kept_until_it_is_recorded_and_watchers_hear_of_its_end() {
+    let (setup, registry) = failing_with(|config, runner| {
+        config.ended_kept = 0;
+        runner.restart = RestartPolicy::Never;
+    })
+    .await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    let mut events = setup.supervisor.watch();
+    let slow = registry.writes.lock().await;
+    setup.order(&agent, Order::Exit(0)).await;
+    let finished = setup.until_state(&agent.key, AgentState::Finished).await;
+    assert_eq!(setup.supervisor.get(&agent.key).as_ref(), Some(&finished));
+    drop(slow);
+    let removed = async {
+        loop {
+            if let AgentEvent::Removed { key, .. } = events.next().await.unwrap() {
+                return key;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(crate::setup::LIMIT, removed).await.unwrap(), agent.key);
+    assert_eq!(setup.record(&agent.key).await.unwrap(), finished);
+    setup.supervisor.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_ended_agent_whose_record_was_lost_is_recorded_anew_and_left_alone() {
+    let (setup, registry) = failing_with(|config, runner| {
+        config.ended_kept = 0;
+        runner.restart = RestartPolicy::Never;
+    })
+    .await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    let slow = registry.writes.lock().await;
+    setup.order(&agent, Order::Exit(0)).await;
+    setup.until_state(&agent.key, AgentState::Finished).await;
+    setup.registry.release(&agent.key, agent.epoch).await.unwrap();
+    drop(slow);
+    recorded(&setup, &agent.key, |record| record.is_some_and(|found| found.epoch > agent.epoch)).await;
+    // With none kept it is forgotten here as soon as its task has nothing left to do.
+    let forgotten = async {
+        while setup.supervisor.get(&agent.key).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::setup::LIMIT, forgotten).await.unwrap();
+    setup.supervisor.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
     let (setup, registry) = failing().await;
     let agent = setup.create("a", "{}").await.unwrap();
@@ -289,7 +358,6 @@ async fn an_agent_that_was_taken_over_while_it_was_down_does_not_come_back() {
     setup.order(&agent, Order::Crash).await;
     let mut wait = setup.supervisor.watch();
     let gone = async {
-        use futures::StreamExt;
         while setup.supervisor.get(&agent.key).is_some() {
             wait.next().await;
         }

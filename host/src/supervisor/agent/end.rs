@@ -109,14 +109,14 @@ impl Agent {
     /// Gives the identity back, however long the registry is away. Those who wait
     /// are told of the first failure; the rest is this task's own affair.
     async fn give_up(mut self, error: CreateError) {
-        self.recorder.clear();
+        self.recorder.abandon();
         self.info.state = AgentState::Stopping;
         let mut waits = retry_waits(self.shared.config.registry_retry);
         while let Err(source) = self.claim.release(&self.info, &*self.shared.registry).await {
             tracing::warn!(agent = %self.info.key, error = %source, "the record is removed later");
             let failed = StopError::Registry { key: self.info.key.clone(), source: Arc::new(source) };
-            // Whoever comes now must wait for the end of this one.
-            self.shared.table.begin_undo(&self.info.key);
+            // Whoever comes now has this tried again, and waits for that.
+            self.shared.table.undo(&self.info.key);
             self.refuse_start(error.clone());
             for answer in self.stops.drain(..) {
                 drop(answer.send(Err(failed.clone())));
@@ -137,15 +137,16 @@ impl Agent {
         let AgentInfo { key, state, epoch, .. } = &self.info;
         tracing::warn!(agent = %key, %state, %epoch, reason = exit.reason, "the agent has ended");
         self.record();
-        self.shared.table.ended(&self.info);
         loop {
             match self.next(None, None).await {
-                Event::Written(Written::Done) | Event::Interrupt(Interrupt::Closing) => return,
+                Event::Written(Written::Done) | Event::Interrupt(Interrupt::Closing) => break,
                 Event::Interrupt(Interrupt::Disowned(error)) => return self.leave(error.into()),
                 Event::Interrupt(Interrupt::Stop { .. }) => return self.give_up(CreateError::Stopped).await,
                 _ => {}
             }
         }
+        self.commands.close();
+        self.shared.table.ended(&self.info);
     }
 
     /// Forgets the agent and answers everybody.
