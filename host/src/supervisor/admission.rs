@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use guildhall::{
@@ -113,6 +113,7 @@ impl Supervisor {
                 place: Some(place),
                 claim: Claim::default(),
                 stops: Vec::new(),
+                unwanted: false,
                 disowned: None,
             };
             shared.tasks.spawn(agent.live());
@@ -159,7 +160,7 @@ fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
 /// not whichever has the key by then, which may be a new agent's.
 async fn forget(commands: &mpsc::Sender<Command>) -> Result<(), CreateError> {
     let (answer, answered) = oneshot::channel();
-    let stop = Command::Stop { grace: None, at_most: Duration::MAX, answer };
+    let stop = Command::Stop { grace: None, answer };
     if commands.send(stop).await.is_err() {
         return Ok(());
     }

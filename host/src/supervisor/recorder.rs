@@ -36,7 +36,7 @@ pub(super) enum Written {
     /// The registry has the latest record, from here or written in another way.
     Done,
     /// It did not take it; the next attempt comes by itself.
-    Later,
+    Later(RegistryError),
     /// The claim is no longer the agent's; nothing more will be written.
     Fenced(RegistryError),
 }
@@ -112,7 +112,7 @@ impl Recorder {
                     tracing::warn!(agent = record.as_ref().map(|record| tracing::field::display(&record.key)), %error, "the record is written later");
                     self.pending = self.pending.take().or(record);
                     self.fail();
-                    return Written::Later;
+                    return Written::Later(error);
                 }
             }
         }

@@ -147,7 +147,7 @@ async fn agents_live_on_while_it_is_away_and_restarts_wait_for_it() {
         setup.until(&crashing.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
     assert!(again.epoch > crashing.epoch);
     recorded(&setup, &crashing.key, |record| record == Some(&again)).await;
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -199,7 +199,7 @@ async fn a_claim_whose_answer_was_lost_is_given_back() {
     recorded(&setup, &key, |record| record.is_none()).await;
     let again = setup.supervisor.create(launch("a", "{}"), "again".to_owned());
     again.await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -283,7 +283,7 @@ async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
     let again =
         setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
     assert_eq!(setup.ping(&again).await.epoch, again.epoch.0);
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -298,7 +298,7 @@ async fn an_agent_that_another_host_has_is_refused_and_named() {
         other => panic!("{other:?}"),
     }
     assert_eq!(two.supervisor.counts().running, 0);
-    one.supervisor.drain(crate::setup::LIMIT).await;
+    one.stop_all().await;
     two.assert_nothing_left().await;
     one.assert_nothing_left().await;
 }
@@ -330,7 +330,7 @@ async fn after_a_lost_lease_agents_that_were_taken_over_are_killed_and_the_rest_
     assert_eq!((record.epoch, record.host.as_str()), (their_epoch, "h2"));
 
     setup.registry.release(&taken.key, their_epoch).await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -344,7 +344,7 @@ async fn a_registry_that_lost_its_data_kills_nothing() {
     assert_eq!((reasserted.kept, reasserted.fenced.len()), (1, 0));
     recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
     assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
