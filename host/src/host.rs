@@ -256,7 +256,7 @@ impl Host {
         set_health(&self.health, ServingStatus::NotServing).await;
         let drained = self.supervisor.drain(self.drain_timeout).await;
         if !drained.unrecorded.is_empty() {
-            error!(agents = ?drained.unrecorded, "agents ended that the registry still has a record of");
+            error!(agents = ?drained.unrecorded, "agents ended, and the registry has not heard of it");
         }
         if !drained.left.is_empty() {
             error!(agents = ?drained.left, "agents did not end in time and are killed");

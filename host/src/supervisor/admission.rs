@@ -10,7 +10,7 @@ use guildhall::{
     ids::Epoch,
     launch::{InvalidLaunch, Launch},
 };
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot, watch};
 
 use super::{
     Supervisor,
@@ -34,10 +34,9 @@ enum Admission {
     Wait(watch::Receiver<StartOutcome>),
     /// The answer.
     Answer(Box<Result<AgentInfo, CreateError>>),
-    /// An agent that is about to be gone.
-    After(mpsc::Sender<Command>),
-    /// An agent that has ended, and whose last record is still being written.
-    Forget,
+    /// An agent that nobody wants any more and whose task is not yet done with it:
+    /// the start is being undone, or the last record written. It is to be forgotten.
+    Forget(mpsc::Sender<Command>),
 }
 
 impl Supervisor {
@@ -60,11 +59,7 @@ impl Supervisor {
                     };
                     return outcome.clone().unwrap_or(Err(CreateError::ShuttingDown));
                 }
-                Admission::After(other) => other.closed().await,
-                Admission::Forget => match self.stop(&launch.key, None).await {
-                    Ok(_) | Err(StopError::NotFound { .. }) => {}
-                    Err(StopError::Registry { source, .. }) => return Err(CreateError::Registry(source)),
-                },
+                Admission::Forget(commands) => forget(&commands).await?,
             }
         }
     }
@@ -118,6 +113,7 @@ impl Supervisor {
                 place: Some(place),
                 claim: Claim::default(),
                 stops: Vec::new(),
+                unwanted: false,
                 disowned: None,
             };
             shared.tasks.spawn(agent.live());
@@ -144,9 +140,12 @@ impl Supervisor {
 /// What the entry that is there means for a create; `None` when it may be replaced.
 fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
     let answer = |answer| Some(Admission::Answer(Box::new(answer)));
+    let forget = || (!entry.commands.is_closed()).then(|| Admission::Forget(entry.commands.clone()));
+    if entry.is_undoing() {
+        return forget();
+    }
     if entry.info.request_id == request_id {
         return match &entry.start {
-            _ if entry.is_undoing() => Some(Admission::After(entry.commands.clone())),
             Some(start) => Some(Admission::Wait(start.subscribe())),
             None => answer(Ok(entry.info.clone())),
         };
@@ -154,7 +153,22 @@ fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
     if entry.info.state.is_live() {
         return answer(Err(CreateError::AlreadyRunning { holder: Box::new(entry.info.clone()) }));
     }
-    (!entry.commands.is_closed()).then_some(Admission::Forget)
+    forget()
+}
+
+/// Has a task give its agent's identity back at once. It is this task that is asked,
+/// not whichever has the key by then, which may be a new agent's.
+async fn forget(commands: &mpsc::Sender<Command>) -> Result<(), CreateError> {
+    let (answer, answered) = oneshot::channel();
+    let stop = Command::Stop { grace: None, answer };
+    if commands.send(stop).await.is_err() {
+        return Ok(());
+    }
+    match answered.await {
+        Ok(Err(StopError::Registry { source, .. })) => Err(CreateError::Registry(source)),
+        // It is gone, or its task was done before it came to this.
+        Ok(Ok(_) | Err(StopError::NotFound { .. })) | Err(_) => Ok(()),
+    }
 }
 
 fn check(launch: &Launch, request_id: &str) -> Result<(), InvalidLaunch> {

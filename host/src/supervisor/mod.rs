@@ -129,9 +129,9 @@ pub struct Reasserted {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Drained {
-    /// How many agents were stopped and forgotten.
+    /// How many agents were stopped, and recorded as failed.
     pub stopped: usize,
-    /// Agents that have ended, but that the registry still has a record of.
+    /// Agents that have ended, but whose end the registry has not heard of.
     pub unrecorded: Vec<AgentKey>,
     /// Agents that had not ended when the time was over.
     pub left: Vec<AgentKey>,
@@ -179,22 +179,13 @@ impl Supervisor {
     /// [`StopError::NotFound`]; [`StopError::Registry`] when it has ended, but its
     /// record is still there.
     pub async fn stop(&self, key: &AgentKey, grace: Option<Duration>) -> Result<AgentInfo, StopError> {
-        self.stop_within(key, grace, Duration::MAX).await
-    }
-
-    async fn stop_within(
-        &self,
-        key: &AgentKey,
-        grace: Option<Duration>,
-        at_most: Duration,
-    ) -> Result<AgentInfo, StopError> {
         let table = &self.shared.table;
         let Some((mut commands, mut info)) = table.handle(key) else {
             return Err(StopError::NotFound { key: key.clone() });
         };
         loop {
             let (answer, answered) = oneshot::channel();
-            if commands.send(Command::Stop { grace, at_most, answer }).await.is_ok()
+            if commands.send(Command::Stop { grace, answer }).await.is_ok()
                 && let Ok(answer) = answered.await
             {
                 return answer;
@@ -262,7 +253,8 @@ impl Supervisor {
     }
 
     /// Cordons and stops every agent, all at once. An agent gets its usual grace, or
-    /// three quarters of `within` if that is shorter.
+    /// three quarters of `within` if that is shorter. They are recorded as failed, for
+    /// nobody asked for their end; a start that is cut off is undone.
     pub async fn drain(&self, within: Duration) -> Drained {
         self.cordon();
         let until = Instant::now() + within;
@@ -271,7 +263,7 @@ impl Supervisor {
         let stops = keys.len().max(1);
         let results: Vec<_> = stream::iter(keys)
             .map(async |key| {
-                let stopped = tokio::time::timeout_at(until, self.stop_within(&key, None, at_most)).await;
+                let stopped = tokio::time::timeout_at(until, self.drain_one(&key, at_most)).await;
                 (key, stopped)
             })
             .buffer_unordered(stops)
@@ -280,12 +272,24 @@ impl Supervisor {
         let mut drained = Drained::default();
         for (key, result) in results {
             match result {
-                Ok(Ok(_) | Err(StopError::NotFound { .. })) => drained.stopped += 1,
+                Ok(Ok(()) | Err(StopError::NotFound { .. })) => drained.stopped += 1,
                 Ok(Err(StopError::Registry { .. })) => drained.unrecorded.push(key),
                 Err(_) => drained.left.push(key),
             }
         }
         drained
+    }
+
+    async fn drain_one(&self, key: &AgentKey, at_most: Duration) -> Result<(), StopError> {
+        let Some((commands, _)) = self.shared.table.handle(key) else { return Ok(()) };
+        let (answer, answered) = oneshot::channel();
+        if commands.send(Command::Drain { at_most, answer }).await.is_ok()
+            && let Ok(answer) = answered.await
+        {
+            return answer.map(drop);
+        }
+        // It ended by itself, and its last record is kept.
+        Ok(())
     }
 
     /// After the host lost its lease and registered anew: puts every claim under
@@ -334,7 +338,7 @@ impl Supervisor {
         taken && self.shared.table.remove_ended(key, *epoch)
     }
 
-    /// Ends the supervisor: kills what still runs, releases its claims (one attempt
+    /// Ends the supervisor: kills what still runs, records it as failed (one attempt
     /// each), and returns when no process, task or thread of it is left. To stop
     /// agents in peace, [`drain`](Self::drain) first.
     pub async fn shutdown(&self) {

@@ -68,6 +68,15 @@ impl Entries {
             self.tell(|| AgentEvent::Removed { key: info.key, epoch: info.epoch });
         }
     }
+
+    fn remove_ended(&mut self, key: &AgentKey, epoch: Epoch) -> bool {
+        let same = |entry: &Entry| entry.info.epoch == epoch && entry.commands.is_closed();
+        let found = self.agents.get(key).is_some_and(same);
+        if found {
+            self.remove(key);
+        }
+        found
+    }
 }
 
 impl Table {
@@ -108,17 +117,16 @@ impl Table {
         }
     }
 
-    /// Notes that an agent has ended for good, and forgets the one that did so
-    /// longest ago when there are too many.
+    /// Notes that an agent has ended for good and that its task has nothing left to
+    /// do, and forgets the one of which that was so longest ago when there are too
+    /// many. An entry whose task still works is never taken from it: the task acts on
+    /// the entry by its key, and would meet that of a new agent.
     pub(super) fn ended(&self, info: &AgentInfo) {
         let mut entries = self.entries();
         entries.ended.push_back((info.key.clone(), info.epoch));
         while entries.ended.len() > self.ended_kept {
             let Some((key, epoch)) = entries.ended.pop_front() else { break };
-            let still = |entry: &Entry| entry.info.epoch == epoch && !entry.info.state.is_live();
-            if entries.agents.get(&key).is_some_and(still) {
-                entries.agents.remove(&key);
-            }
+            entries.remove_ended(&key, epoch);
         }
     }
 
@@ -141,20 +149,22 @@ impl Table {
         }
     }
 
-    /// Forgets an agent.
+    /// Closes the start to newcomers, also when somebody waits for it: it has failed.
+    pub(super) fn undo(&self, key: &AgentKey) {
+        if let Some(entry) = self.entries().agents.get_mut(key) {
+            entry.undoing = true;
+        }
+    }
+
+    /// Forgets an agent, as its own task does. An entry is never replaced while its
+    /// task works, so it is the task's own.
     pub(super) fn remove(&self, key: &AgentKey) {
         self.entries().remove(key);
     }
 
     /// Forgets an agent that has ended. Answers whether it is still that one.
     pub(super) fn remove_ended(&self, key: &AgentKey, epoch: Epoch) -> bool {
-        let mut entries = self.entries();
-        let same = |entry: &Entry| entry.info.epoch == epoch && entry.commands.is_closed();
-        let found = entries.agents.get(key).is_some_and(same);
-        if found {
-            entries.remove(key);
-        }
-        found
+        self.entries().remove_ended(key, epoch)
     }
 
     pub(super) fn get(&self, key: &AgentKey) -> Option<AgentInfo> {

@@ -1,4 +1,4 @@
-//! How a host ends, and what is left then: nothing.
+//! How a host ends, and what is left then: no process, and word of its agents.
 
 use guildhall::{agent::AgentState, engine::ExecutionEngine};
 use guildhall_testing::{RedisServer, Signal};
@@ -21,12 +21,18 @@ async fn sigterm_drains_a_host() {
     assert_eq!(first.wait().code(), Some(0), "{}", first.log());
     let hosts: Vec<_> = registry.hosts().await.unwrap().into_iter().map(|host| host.info.id).collect();
     assert_eq!(hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>(), ["h2"]);
-    assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap(), on("h2"));
+    let after = engine.get_agents_in_guild(&guild()).await.unwrap();
+    assert_eq!(after.len(), 4, "nothing is silently lost");
+    for agent in after {
+        let wanted = if agent.host.as_str() == "h1" { AgentState::Failed } else { AgentState::Running };
+        assert_eq!(agent.state, wanted, "{agent:?}");
+    }
     assert_eq!(world.processes(), pids(&on("h2")));
 
     second.signal(Signal::TERM);
     assert_eq!(second.wait().code(), Some(0), "{}", second.log());
-    assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap(), []);
+    let after = engine.get_agents_in_guild(&guild()).await.unwrap();
+    assert!(after.len() == 4 && all_in(AgentState::Failed)(&after), "{after:?}");
     assert_eq!(world.processes(), Vec::<u32>::new());
 }
 

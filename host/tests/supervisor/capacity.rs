@@ -22,7 +22,7 @@ async fn a_full_host_says_so_and_a_stop_makes_room() {
     let one = started.into_iter().next().unwrap().unwrap();
     setup.supervisor.stop(&one.key, None).await.unwrap();
     setup.create("new", "{}").await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -55,6 +55,6 @@ async fn a_cordoned_host_restarts_but_does_not_start() {
     setup.until(&key("g", "a"), |again| again.epoch > agent.epoch && again.start_ms.is_some()).await;
     setup.supervisor.uncordon();
     setup.create("b", "{}").await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::setup::{LIMIT, exists, gone, kill, setup};
+use crate::setup::{exists, gone, kill, setup};
 
 const BE_A_HOST: &str = "GUILDHALL_TEST_BE_A_HOST";
 
@@ -98,7 +98,7 @@ fn agents_outlive_the_thread_that_asked_for_them() {
     runtime.block_on(async {
         assert_eq!(setup.ping(&agent).await.epoch, agent.epoch.0);
         assert_eq!(setup.supervisor.get(&agent.key).unwrap().restarts, 0);
-        setup.supervisor.drain(LIMIT).await;
+        setup.stop_all().await;
         setup.assert_nothing_left().await;
     });
 }

@@ -11,14 +11,17 @@ use std::{
 
 use async_trait::async_trait;
 use echo_runner::Order;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
     registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
 };
-use guildhall_host::supervisor::{CreateError, StopError};
+use guildhall_host::{
+    runner::{RestartPolicy, Runner},
+    supervisor::{CreateError, StopError, SupervisorConfig},
+};
 
 use crate::setup::{Setup, exists, key, launch, register, setup, setup_on};
 
@@ -28,6 +31,8 @@ struct Failing {
     memory: MemoryRegistry,
     away: AtomicBool,
     answers_lost: AtomicBool,
+    /// While somebody holds it, writes of records wait.
+    writes: tokio::sync::Mutex<()>,
 }
 
 impl Failing {
@@ -82,6 +87,7 @@ impl Registry for Failing {
         self.call(self.memory.reassert(k, e, l)).await
     }
     async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
+        drop(self.writes.lock().await);
         self.call(self.memory.update(a)).await
     }
     async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
@@ -102,8 +108,12 @@ impl Registry for Failing {
 }
 
 async fn failing() -> (Setup, Arc<Failing>) {
+    failing_with(|_, _| {}).await
+}
+
+async fn failing_with(change: impl FnOnce(&mut SupervisorConfig, &mut Runner)) -> (Setup, Arc<Failing>) {
     let failing = Arc::new(Failing::default());
-    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", |_, _| {}).await;
+    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", change).await;
     (setup, failing)
 }
 
@@ -137,7 +147,7 @@ async fn agents_live_on_while_it_is_away_and_restarts_wait_for_it() {
         setup.until(&crashing.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
     assert!(again.epoch > crashing.epoch);
     recorded(&setup, &crashing.key, |record| record == Some(&again)).await;
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -160,6 +170,24 @@ async fn a_stop_while_it_is_away_ends_the_process_and_is_told_later() {
 }
 
 #[tokio::test]
+async fn an_end_during_a_slow_write_is_recorded_too() {
+    let (setup, registry) = failing_with(|_, runner| runner.restart = RestartPolicy::Never).await;
+    let slow = registry.writes.lock().await;
+    let create = setup.create("a", r#"{"on_start":"exit_after_ready:0"}"#);
+    let finish = async {
+        // The record that it runs is on its way when it ends.
+        let finished = setup.until_state(&key("g", "a"), AgentState::Finished).await;
+        drop(slow);
+        finished
+    };
+    let (created, finished) = tokio::join!(create, finish);
+    created.unwrap();
+    recorded(&setup, &finished.key, |record| record == Some(&finished)).await;
+    setup.supervisor.stop(&finished.key, None).await.unwrap();
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_given_back() {
     let (setup, registry) = failing().await;
     registry.answers_lost.store(true, Ordering::Relaxed);
@@ -171,8 +199,77 @@ async fn a_claim_whose_answer_was_lost_is_given_back() {
     recorded(&setup, &key, |record| record.is_none()).await;
     let again = setup.supervisor.create(launch("a", "{}"), "again".to_owned());
     again.await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn another_create_need_not_wait_until_a_failed_one_is_undone() {
+    // By itself it would not be undone before the test is over.
+    let never = |config: &mut SupervisorConfig, _: &mut Runner| {
+        config.registry_retry = Duration::from_secs(600);
+    };
+    let (setup, registry) = failing_with(never).await;
+    registry.answers_lost.store(true, Ordering::Relaxed);
+    let error = setup.create("a", "{}").await.unwrap_err();
+    assert!(matches!(error, CreateError::Registry(_)), "{error:?}");
+    let error = setup.create("a", "{}").await.unwrap_err();
+    assert!(matches!(error, CreateError::Registry(_)), "{error:?}");
+    registry.answers_lost.store(false, Ordering::Relaxed);
+    let agent = setup.create("a", "{}").await.unwrap();
+    assert_eq!(setup.record(&agent.key).await.unwrap(), agent);
+    setup.supervisor.stop(&agent.key, None).await.unwrap();
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_ended_agent_is_kept_until_it_is_recorded_and_watchers_hear_of_its_end() {
+    let (setup, registry) = failing_with(|config, runner| {
+        config.ended_kept = 0;
+        runner.restart = RestartPolicy::Never;
+    })
+    .await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    let mut events = setup.supervisor.watch();
+    let slow = registry.writes.lock().await;
+    setup.order(&agent, Order::Exit(0)).await;
+    let finished = setup.until_state(&agent.key, AgentState::Finished).await;
+    assert_eq!(setup.supervisor.get(&agent.key).as_ref(), Some(&finished));
+    drop(slow);
+    let removed = async {
+        loop {
+            if let AgentEvent::Removed { key, .. } = events.next().await.unwrap() {
+                return key;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(crate::setup::LIMIT, removed).await.unwrap(), agent.key);
+    assert_eq!(setup.record(&agent.key).await.unwrap(), finished);
+    setup.supervisor.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_ended_agent_whose_record_was_lost_is_recorded_anew_and_left_alone() {
+    let (setup, registry) = failing_with(|config, runner| {
+        config.ended_kept = 0;
+        runner.restart = RestartPolicy::Never;
+    })
+    .await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    let slow = registry.writes.lock().await;
+    setup.order(&agent, Order::Exit(0)).await;
+    setup.until_state(&agent.key, AgentState::Finished).await;
+    setup.registry.release(&agent.key, agent.epoch).await.unwrap();
+    drop(slow);
+    recorded(&setup, &agent.key, |record| record.is_some_and(|found| found.epoch > agent.epoch)).await;
+    // With none kept it is forgotten here as soon as its task has nothing left to do.
+    let forgotten = async {
+        while setup.supervisor.get(&agent.key).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::setup::LIMIT, forgotten).await.unwrap();
+    setup.supervisor.shutdown().await;
 }
 
 #[tokio::test]
@@ -186,7 +283,7 @@ async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
     let again =
         setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
     assert_eq!(setup.ping(&again).await.epoch, again.epoch.0);
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -201,7 +298,7 @@ async fn an_agent_that_another_host_has_is_refused_and_named() {
         other => panic!("{other:?}"),
     }
     assert_eq!(two.supervisor.counts().running, 0);
-    one.supervisor.drain(crate::setup::LIMIT).await;
+    one.stop_all().await;
     two.assert_nothing_left().await;
     one.assert_nothing_left().await;
 }
@@ -233,7 +330,7 @@ async fn after_a_lost_lease_agents_that_were_taken_over_are_killed_and_the_rest_
     assert_eq!((record.epoch, record.host.as_str()), (their_epoch, "h2"));
 
     setup.registry.release(&taken.key, their_epoch).await.unwrap();
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -247,7 +344,7 @@ async fn a_registry_that_lost_its_data_kills_nothing() {
     assert_eq!((reasserted.kept, reasserted.fenced.len()), (1, 0));
     recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
     assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -261,7 +358,6 @@ async fn an_agent_that_was_taken_over_while_it_was_down_does_not_come_back() {
     setup.order(&agent, Order::Crash).await;
     let mut wait = setup.supervisor.watch();
     let gone = async {
-        use futures::StreamExt;
         while setup.supervisor.get(&agent.key).is_some() {
             wait.next().await;
         }

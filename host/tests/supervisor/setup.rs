@@ -182,6 +182,12 @@ impl Setup {
         self.registry.agent(key).await.unwrap().map(|claimed| claimed.agent)
     }
 
+    pub(crate) async fn stop_all(&self) {
+        for agent in self.supervisor.list(None) {
+            self.supervisor.stop(&agent.key, None).await.unwrap();
+        }
+    }
+
     /// Nothing is left of any agent: here, in the registry, on disk, as a process.
     pub(crate) async fn assert_nothing_left(&self) {
         assert_eq!(self.supervisor.list(None), []);

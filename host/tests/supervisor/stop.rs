@@ -121,6 +121,14 @@ async fn a_drain_stops_all_in_time_also_those_that_will_not() {
     assert_eq!((drained.stopped, drained.left.len(), drained.unrecorded.len()), (4, 0, 0));
     assert!(begun.elapsed() < within);
     assert!(matches!(setup.create("d", "{}").await, Err(CreateError::Draining)));
+    for agent in setup.supervisor.list(None) {
+        assert_eq!(setup.record(&agent.key).await.as_ref(), Some(&agent));
+        assert_eq!((agent.state, agent.pid), (AgentState::Failed, None));
+        let reason = agent.last_exit.unwrap().reason;
+        assert!(reason.starts_with("its host was drained"), "{reason}");
+    }
+    assert_eq!(setup.supervisor.list(None).len(), 4);
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
@@ -136,8 +144,11 @@ async fn a_shutdown_ends_everything_and_answers_everybody() {
     let (starting, ()) = tokio::join!(starting, shutdown);
     assert!(matches!(starting, Err(CreateError::ShuttingDown)), "{starting:?}");
     assert!(!exists(running.pid.unwrap()));
-    assert_eq!(setup.record(&running.key).await, None);
+    let record = setup.record(&running.key).await.unwrap();
+    assert_eq!((record.state, record.pid), (AgentState::Failed, None));
+    assert_eq!(record.last_exit.unwrap().reason, "the host ends: killed by signal 9 (SIGKILL)");
     assert!(matches!(setup.create("c", "{}").await, Err(CreateError::ShuttingDown)));
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 

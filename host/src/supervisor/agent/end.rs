@@ -16,6 +16,8 @@ use super::{
     Agent, Command, End, Ended, Event, Interrupt,
 };
 
+const DRAINED: &str = "its host was drained";
+
 impl Agent {
     /// Ends the process, if there is one, the way the interrupt asks for.
     pub(super) async fn interrupted(
@@ -23,6 +25,14 @@ impl Agent {
         incarnation: Option<Incarnation>,
         interrupt: Interrupt,
     ) -> End {
+        if incarnation.is_none()
+            && !self.unwanted
+            && matches!(interrupt, Interrupt::Stop { .. } | Interrupt::Closing)
+            && let Some(exit) = &mut self.info.last_exit
+        {
+            // It waits for a restart that will not come.
+            exit.reason = format!("{DRAINED} before a restart; at last it {}", exit.reason);
+        }
         if let Some(incarnation) = incarnation {
             let ended = match &interrupt {
                 Interrupt::Stop { grace } => self.terminate(incarnation, *grace).await,
@@ -49,17 +59,22 @@ impl Agent {
         let mut deadline = Instant::now() + grace;
         loop {
             match self.next(Some(&mut incarnation), Some(deadline)).await {
-                Event::Ended => return self.finish(incarnation, Some("stopped")).await,
+                Event::Ended => return self.finish(incarnation, Some(self.why_stopped())).await,
                 Event::Notice(_) | Event::Written(_) => {}
                 Event::Interrupt(Interrupt::Stop { grace }) => {
                     deadline = deadline.min(Instant::now() + grace)
                 }
                 Event::Interrupt(Interrupt::Abandoned) => {}
                 Event::Deadline | Event::Interrupt(Interrupt::Disowned(_) | Interrupt::Closing) => {
-                    return self.kill(incarnation, "stopped, by force after its grace").await;
+                    let reason = format!("{}, by force after its grace", self.why_stopped());
+                    return self.kill(incarnation, &reason).await;
                 }
             }
         }
+    }
+
+    fn why_stopped(&self) -> &'static str {
+        if self.unwanted { "stopped" } else { DRAINED }
     }
 
     pub(super) async fn kill(&mut self, incarnation: Incarnation, reason: &str) -> Ended {
@@ -88,7 +103,9 @@ impl Agent {
     pub(super) async fn close(mut self, end: End) {
         match end {
             End::Undone(error) => self.give_up(error).await,
-            End::Stopped => self.give_up(CreateError::Stopped).await,
+            // A create that still waits is told, and nothing of it is kept.
+            End::Stopped if self.unwanted || self.start.is_some() => self.give_up(CreateError::Stopped).await,
+            End::Stopped => self.fail().await,
             End::Disowned(error) => {
                 tracing::warn!(agent = %self.info.key, %error, "the agent was taken over");
                 self.leave(error.into());
@@ -96,6 +113,9 @@ impl Agent {
             End::Ended => self.keep_record().await,
             End::Closing => {
                 if !self.shared.leave_claims() {
+                    if self.start.is_none() {
+                        return self.fail().await;
+                    }
                     let released = self.claim.release(&self.info, &*self.shared.registry).await;
                     if let Err(error) = released {
                         tracing::warn!(agent = %self.info.key, %error, "the claim ends with the host's lease");
@@ -106,17 +126,25 @@ impl Agent {
         }
     }
 
+    /// Keeps an agent that was accepted and that its host ends: nobody asked for its
+    /// end, so whoever launched it must be able to learn of it.
+    async fn fail(mut self) {
+        self.info.state = AgentState::Failed;
+        self.info.pid = None;
+        self.keep_record().await;
+    }
+
     /// Gives the identity back, however long the registry is away. Those who wait
     /// are told of the first failure; the rest is this task's own affair.
     async fn give_up(mut self, error: CreateError) {
-        self.recorder.clear();
+        self.recorder.abandon();
         self.info.state = AgentState::Stopping;
         let mut waits = retry_waits(self.shared.config.registry_retry);
         while let Err(source) = self.claim.release(&self.info, &*self.shared.registry).await {
             tracing::warn!(agent = %self.info.key, error = %source, "the record is removed later");
             let failed = StopError::Registry { key: self.info.key.clone(), source: Arc::new(source) };
-            // Whoever comes now must wait for the end of this one.
-            self.shared.table.begin_undo(&self.info.key);
+            // Whoever comes now has this tried again, and waits for that.
+            self.shared.table.undo(&self.info.key);
             self.refuse_start(error.clone());
             for answer in self.stops.drain(..) {
                 drop(answer.send(Err(failed.clone())));
@@ -137,15 +165,35 @@ impl Agent {
         let AgentInfo { key, state, epoch, .. } = &self.info;
         tracing::warn!(agent = %key, %state, %epoch, reason = exit.reason, "the agent has ended");
         self.record();
-        self.shared.table.ended(&self.info);
         loop {
             match self.next(None, None).await {
-                Event::Written(Written::Done) | Event::Interrupt(Interrupt::Closing) => return,
+                Event::Written(Written::Done) => break,
+                Event::Written(Written::Later(source)) => {
+                    let failed = StopError::Registry { key: self.info.key.clone(), source: Arc::new(source) };
+                    for answer in self.stops.drain(..) {
+                        drop(answer.send(Err(failed.clone())));
+                    }
+                }
+                Event::Interrupt(Interrupt::Closing) => {
+                    if !self.shared.leave_claims()
+                        && let Err(error) = self.shared.registry.update(&self.info).await
+                    {
+                        tracing::warn!(agent = %self.info.key, %error, "the last record is not written");
+                    }
+                    break;
+                }
                 Event::Interrupt(Interrupt::Disowned(error)) => return self.leave(error.into()),
-                Event::Interrupt(Interrupt::Stop { .. }) => return self.give_up(CreateError::Stopped).await,
+                Event::Interrupt(Interrupt::Stop { .. }) if self.unwanted => {
+                    return self.give_up(CreateError::Stopped).await;
+                }
                 _ => {}
             }
         }
+        for answer in self.stops.drain(..) {
+            drop(answer.send(Ok(self.info.clone())));
+        }
+        self.commands.close();
+        self.shared.table.ended(&self.info);
     }
 
     /// Forgets the agent and answers everybody.
@@ -154,7 +202,7 @@ impl Agent {
         self.refuse_start(error);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Stop { answer, .. } = command {
+            if let Command::Stop { answer, .. } | Command::Drain { answer, .. } = command {
                 self.stops.push(answer);
             }
         }

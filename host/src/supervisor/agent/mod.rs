@@ -48,9 +48,11 @@ use crate::runner::Runner;
 /// What others ask of an agent's task.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// To stop the agent. `grace` is the caller's wish, `at_most` a bound on whatever
-    /// grace it gets.
-    Stop { grace: Option<Duration>, at_most: Duration, answer: StopAnswer },
+    /// To stop the agent. `grace` is the caller's wish.
+    Stop { grace: Option<Duration>, answer: StopAnswer },
+    /// To end because the host does: as a stop, but the agent is recorded as failed
+    /// rather than forgotten. `at_most` bounds its grace.
+    Drain { at_most: Duration, answer: StopAnswer },
     /// The registry refused to reassert the claim of `epoch`. The answer comes when
     /// that was the agent's end, and is dropped when it was not.
     Disowned { epoch: Epoch, error: RegistryError, answer: oneshot::Sender<()> },
@@ -75,6 +77,8 @@ pub(super) struct Agent {
     pub(super) restarts: Restarts,
     pub(super) recorder: Recorder,
     pub(super) stops: Vec<StopAnswer>,
+    /// Whether a user asked for its end; nobody needs to hear of it then.
+    pub(super) unwanted: bool,
     pub(super) disowned: Option<oneshot::Sender<()>>,
 }
 
@@ -178,10 +182,14 @@ impl Agent {
             let source = Source { key: &self.info.key, epoch: self.info.epoch };
             let interrupt = tokio::select! {
                 Some(command) = self.commands.recv() => match command {
-                    Command::Stop { grace, at_most, answer } => {
+                    Command::Stop { grace, answer } => {
+                        self.unwanted = true;
                         self.stops.push(answer);
-                        let usual = self.runner.stop_grace.unwrap_or(self.shared.config.stop_grace);
-                        Interrupt::Stop { grace: grace.unwrap_or(usual).min(at_most) }
+                        Interrupt::Stop { grace: grace.unwrap_or_else(|| self.usual_grace()) }
+                    }
+                    Command::Drain { at_most, answer } => {
+                        self.stops.push(answer);
+                        Interrupt::Stop { grace: self.usual_grace().min(at_most) }
                     }
                     Command::Disowned { epoch, error, answer } if epoch == self.info.epoch => {
                         self.disowned = is_taken(&error).then_some(answer);
@@ -218,6 +226,10 @@ impl Agent {
                 interrupt => return Event::Interrupt(interrupt),
             }
         }
+    }
+
+    fn usual_grace(&self) -> Duration {
+        self.runner.stop_grace.unwrap_or(self.shared.config.stop_grace)
     }
 
     /// The registry has lost the record, as one does that comes back without its
