@@ -91,7 +91,7 @@ impl Recorder {
                 self.failing = None;
                 Written::Done
             }
-            Err(error @ RegistryError::Fenced { .. }) => {
+            Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
                 self.clear();
                 Written::Fenced(error)
             }

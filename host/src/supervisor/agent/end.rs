@@ -90,7 +90,7 @@ impl Agent {
             End::Undone(error) => self.give_up(error).await,
             End::Stopped => self.give_up(CreateError::Stopped).await,
             End::Disowned(error) => {
-                tracing::warn!(agent = %self.info.key, %error, "the agent was taken over");
+                tracing::warn!(agent = %self.info.key, %error, "the agent was taken over or released");
                 self.leave(error.into());
             }
             End::Ended => self.keep_record().await,
