@@ -63,7 +63,7 @@ impl Claim {
                     Err(error) => error,
                 },
                 // The registry has lost the record; nobody has the identity.
-                Err(RegistryError::Fenced { current: None, .. }) if replaces.is_some() => {
+                Err(RegistryError::Forgotten { .. }) if replaces.is_some() => {
                     replaces = None;
                     continue;
                 }

@@ -121,7 +121,8 @@ pub struct Counts {
 pub struct Reasserted {
     /// How many agents are under the new lease.
     pub kept: usize,
-    /// Agents that another host has taken over; they were killed here.
+    /// Agents that another host has taken over or that were released; they were killed
+    /// here.
     pub fenced: Vec<AgentKey>,
 }
 
@@ -293,7 +294,8 @@ impl Supervisor {
     }
 
     /// After the host lost its lease and registered anew: puts every claim under
-    /// `lease`. An agent that another host has claimed since is killed and forgotten.
+    /// `lease`. An agent that another host has claimed since, or that was released,
+    /// is killed and forgotten; one that the registry lost is claimed anew.
     ///
     /// # Errors
     /// The registry's, when it did not answer for some agent: to be called again.
@@ -311,7 +313,7 @@ impl Supervisor {
         for (agent, result) in results {
             match result {
                 Ok(()) => reasserted.kept += 1,
-                Err(error @ RegistryError::Fenced { .. }) => {
+                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
                     if self.disown(&agent, error).await {
                         reasserted.fenced.push(agent.key);
                     } else {
@@ -326,7 +328,7 @@ impl Supervisor {
 
     /// Tells an agent that its claim is fenced. Answers whether that was its end.
     async fn disown(&self, agent: &AgentInfo, error: RegistryError) -> bool {
-        let taken = !matches!(error, RegistryError::Fenced { current: None, .. });
+        let taken = agent::is_taken(&error);
         let AgentInfo { key, epoch, .. } = agent;
         let Some((commands, _)) = self.shared.table.handle(key) else { return false };
         let (answer, answered) = oneshot::channel();

@@ -104,7 +104,7 @@ impl Recorder {
             match result {
                 // It was the latest when it was begun; now a newer one may wait.
                 Ok(()) => self.failing = None,
-                Err(error @ RegistryError::Fenced { .. }) => {
+                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
                     self.clear();
                     return Written::Fenced(error);
                 }

@@ -3,7 +3,7 @@
 use std::{
     slice,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -28,7 +28,7 @@ use crate::setup::{Setup, exists, key, launch, register, setup, setup_on};
 /// A registry that fails on demand: before it does what was asked, or after.
 #[derive(Debug, Default)]
 struct Failing {
-    memory: MemoryRegistry,
+    memory: Mutex<MemoryRegistry>,
     away: AtomicBool,
     answers_lost: AtomicBool,
     /// While somebody holds it, writes of records wait.
@@ -36,6 +36,10 @@ struct Failing {
 }
 
 impl Failing {
+    fn memory(&self) -> MemoryRegistry {
+        self.memory.lock().unwrap().clone()
+    }
+
     fn fail<T>(&self) -> Result<T, RegistryError> {
         Err(RegistryError::Unavailable { address: "test".to_owned(), source: "it is away".into() })
     }
@@ -55,7 +59,7 @@ impl Failing {
 #[async_trait]
 impl Registry for Failing {
     async fn register(&self, h: &HostInfo, l: &LeaseId, t: Duration) -> Result<Registration, RegistryError> {
-        self.call(self.memory.register(h, l, t)).await
+        self.call(self.memory().register(h, l, t)).await
     }
     async fn renew(
         &self,
@@ -64,16 +68,16 @@ impl Registry for Failing {
         t: Duration,
         r: Option<&HostInfo>,
     ) -> Result<(), RegistryError> {
-        self.call(self.memory.renew(h, l, t, r)).await
+        self.call(self.memory().renew(h, l, t, r)).await
     }
     async fn leave(&self, h: &HostId, l: &LeaseId) -> Result<(), RegistryError> {
-        self.call(self.memory.leave(h, l)).await
+        self.call(self.memory().leave(h, l)).await
     }
     async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
-        self.call(self.memory.hosts()).await
+        self.call(self.memory().hosts()).await
     }
     fn watch_hosts(&self) -> BoxStream<'static, HostEvent> {
-        self.memory.watch_hosts()
+        self.memory().watch_hosts()
     }
     async fn claim(
         &self,
@@ -81,29 +85,29 @@ impl Registry for Failing {
         l: &LeaseId,
         r: Option<Epoch>,
     ) -> Result<ClaimOutcome, RegistryError> {
-        self.call(self.memory.claim(a, l, r)).await
+        self.call(self.memory().claim(a, l, r)).await
     }
     async fn reassert(&self, k: &AgentKey, e: Epoch, l: &LeaseId) -> Result<(), RegistryError> {
-        self.call(self.memory.reassert(k, e, l)).await
+        self.call(self.memory().reassert(k, e, l)).await
     }
     async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
         drop(self.writes.lock().await);
-        self.call(self.memory.update(a)).await
+        self.call(self.memory().update(a)).await
     }
     async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
-        self.call(self.memory.release(k, e)).await
+        self.call(self.memory().release(k, e)).await
     }
     async fn agent(&self, k: &AgentKey) -> Result<Option<Claimed>, RegistryError> {
-        self.call(self.memory.agent(k)).await
+        self.call(self.memory().agent(k)).await
     }
     async fn agents_in_guild(&self, g: &GuildId) -> Result<Vec<Claimed>, RegistryError> {
-        self.call(self.memory.agents_in_guild(g)).await
+        self.call(self.memory().agents_in_guild(g)).await
     }
     fn watch_guild(&self, g: &GuildId) -> BoxStream<'static, AgentEvent> {
-        self.memory.watch_guild(g)
+        self.memory().watch_guild(g)
     }
     async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
-        self.call(self.memory.ticket(c)).await
+        self.call(self.memory().ticket(c)).await
     }
 }
 
@@ -113,7 +117,7 @@ async fn failing() -> (Setup, Arc<Failing>) {
 
 async fn failing_with(change: impl FnOnce(&mut SupervisorConfig, &mut Runner)) -> (Setup, Arc<Failing>) {
     let failing = Arc::new(Failing::default());
-    let setup = setup_on(failing.memory.clone(), failing.clone(), "h1", change).await;
+    let setup = setup_on(failing.memory(), failing.clone(), "h1", change).await;
     (setup, failing)
 }
 
@@ -126,6 +130,17 @@ async fn recorded(setup: &Setup, key: &AgentKey, wanted: impl Fn(Option<&AgentIn
     };
     let result = tokio::time::timeout(crate::setup::LIMIT, wait).await;
     assert!(result.is_ok(), "{:?}", setup.record(key).await);
+}
+
+/// Waits until the supervisor has no such agent.
+async fn until_forgotten(setup: &Setup, key: &AgentKey) {
+    let mut changes = setup.supervisor.watch();
+    let gone = async {
+        while setup.supervisor.get(key).is_some() {
+            changes.next().await;
+        }
+    };
+    tokio::time::timeout(crate::setup::LIMIT, gone).await.unwrap();
 }
 
 #[tokio::test]
@@ -336,15 +351,40 @@ async fn after_a_lost_lease_agents_that_were_taken_over_are_killed_and_the_rest_
 
 #[tokio::test]
 async fn a_registry_that_lost_its_data_kills_nothing() {
+    let (mut setup, registry) = failing().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    setup.registry = MemoryRegistry::new();
+    *registry.memory.lock().unwrap() = setup.registry.clone();
+    let lease = register(&setup.registry, "h1").await;
+    setup.lease.send_replace(lease.clone());
+    let reasserted = setup.supervisor.reassert(&lease).await.unwrap();
+    assert_eq!((reasserted.kept, reasserted.fenced.len()), (1, 0));
+    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
+    assert!(setup.record(&agent.key).await.unwrap().epoch > agent.epoch);
+    assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
+    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_released_by_somebody_else_is_killed() {
     let setup = setup().await;
     let agent = setup.create("a", "{}").await.unwrap();
     setup.registry.release(&agent.key, agent.epoch).await.unwrap();
     let lease = setup.lease.borrow().clone();
     let reasserted = setup.supervisor.reassert(&lease).await.unwrap();
-    assert_eq!((reasserted.kept, reasserted.fenced.len()), (1, 0));
-    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
-    assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
-    setup.stop_all().await;
+    assert_eq!((reasserted.kept, reasserted.fenced), (0, vec![agent.key.clone()]));
+    assert!(!exists(agent.pid.unwrap()));
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_released_while_it_was_down_does_not_come_back() {
+    let setup = setup().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    setup.registry.release(&agent.key, agent.epoch).await.unwrap();
+    setup.order(&agent, Order::Crash).await;
+    until_forgotten(&setup, &agent.key).await;
     setup.assert_nothing_left().await;
 }
 
@@ -356,13 +396,7 @@ async fn an_agent_that_was_taken_over_while_it_was_down_does_not_come_back() {
     let theirs = AgentInfo { host: HostId::new("h2").unwrap(), ..agent.clone() };
     setup.registry.claim(&theirs, &other, Some(agent.epoch)).await.unwrap();
     setup.order(&agent, Order::Crash).await;
-    let mut wait = setup.supervisor.watch();
-    let gone = async {
-        while setup.supervisor.get(&agent.key).is_some() {
-            wait.next().await;
-        }
-    };
-    tokio::time::timeout(crate::setup::LIMIT, gone).await.unwrap();
+    until_forgotten(&setup, &agent.key).await;
     assert_eq!(setup.record(&agent.key).await.unwrap().host.as_str(), "h2");
     assert_eq!(setup.processes(), Vec::<u32>::new());
     setup.supervisor.shutdown().await;

@@ -112,8 +112,10 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     fn watch_hosts(&self) -> BoxStream<'static, HostEvent>;
 
     /// Claims the identity `agent.key` for the host `agent.host` under `lease`,
-    /// stores the record with a new, higher epoch (the one in `agent` is ignored),
-    /// and returns that.
+    /// stores the record with a new epoch, and returns that. It is higher than all that
+    /// the registry gave out in this guild and than the one in `agent.epoch`: the epoch
+    /// that the caller held last, 0 when none, which a registry that lost its data does
+    /// not know of.
     ///
     /// `replaces` is `None` for a new agent: the identity must be free, its record
     /// ended ([`AgentState::is_live`](crate::agent::AgentState::is_live) is false),
@@ -127,8 +129,9 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// which knows that it runs no such agent replaces that epoch.
     ///
     /// # Errors
-    /// [`RegistryError::Fenced`] when `replaces` names an epoch and nothing is
-    /// recorded. Else [`RegistryError`] as for [`register`](Registry::register).
+    /// When `replaces` names an epoch and nothing is recorded, [`RegistryError::Fenced`]
+    /// or [`RegistryError::Forgotten`] as for [`update`](Registry::update). Else
+    /// [`RegistryError`] as for [`register`](Registry::register).
     async fn claim(
         &self,
         agent: &AgentInfo,
@@ -140,13 +143,15 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Watchers are told of the agent, for they may have taken it for lost.
     ///
     /// # Errors
-    /// [`RegistryError::Fenced`] when another incarnation has been claimed since.
+    /// [`RegistryError::Fenced`] when another incarnation has been claimed since, or the
+    /// agent was released; [`RegistryError::Forgotten`] when the registry lost it.
     async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError>;
 
     /// Replaces the record of an agent, keeping its claim.
     ///
     /// # Errors
-    /// [`RegistryError::Fenced`] when `agent.epoch` is not the current one.
+    /// [`RegistryError::Fenced`] when `agent.epoch` is not the current one, or the agent
+    /// was released; [`RegistryError::Forgotten`] when the registry lost it.
     async fn update(&self, agent: &AgentInfo) -> Result<(), RegistryError>;
 
     /// Removes the record, which frees the identity. Its epochs go on growing.
@@ -240,8 +245,17 @@ pub enum RegistryError {
         key: AgentKey,
         /// The epoch that the write carried.
         epoch: Epoch,
-        /// The current epoch; `None` when the agent is not recorded.
+        /// The current epoch; `None` when the agent was released.
         current: Option<Epoch>,
+    },
+    /// The registry knows neither the agent nor that epoch of it: it has lost its data.
+    /// Nobody else was given the identity that it knows of.
+    #[error("the registry has lost agent {key} with epoch {epoch}")]
+    Forgotten {
+        /// The agent.
+        key: AgentKey,
+        /// The epoch that the write carried.
+        epoch: Epoch,
     },
     /// The backend holds something that this version cannot read.
     #[error("the registry holds an entry at {place} that cannot be read: {reason}")]

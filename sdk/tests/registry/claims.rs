@@ -16,6 +16,8 @@ both!(
     a_held_identity_is_refused_and_its_holder_named,
     an_ended_record_and_a_released_identity_are_free,
     epochs_of_an_agent_grow_for_ever,
+    an_epoch_is_above_the_one_that_the_host_held_last,
+    an_agent_that_was_released_is_told_from_one_that_was_lost,
     a_restart_replaces_the_current_incarnation_only,
     a_claim_ends_with_its_lease,
     a_claim_ends_with_its_very_lease_even_if_the_host_is_back,
@@ -34,6 +36,14 @@ fn assert_fenced<T: std::fmt::Debug>(outcome: Result<T, RegistryError>, wrote: E
     }
 }
 
+#[track_caller]
+fn assert_forgotten<T: std::fmt::Debug>(outcome: Result<T, RegistryError>, wrote: Epoch) {
+    match outcome {
+        Err(RegistryError::Forgotten { epoch, .. }) => assert_eq!(epoch, wrote),
+        other => panic!("it should be forgotten, but {other:?}"),
+    }
+}
+
 async fn read(registry: &dyn Registry, key: &AgentKey) -> Claimed {
     registry.agent(key).await.unwrap().unwrap_or_else(|| panic!("{key} should be recorded"))
 }
@@ -43,8 +53,10 @@ async fn a_free_identity_is_claimed_and_read_back([a, b]: Pair) {
     assert_eq!(b.agent(&key).await.unwrap(), None);
     register(&*a, "h1", &lease("l1")).await;
     let wanted = AgentInfo { epoch: Epoch(99), ..agent(&key, "h1") };
-    assert_eq!(a.claim(&wanted, &lease("l1"), None).await.unwrap(), ClaimOutcome::Claimed(Epoch(1)));
-    let stored = AgentInfo { epoch: Epoch(1), ..wanted };
+    let outcome = a.claim(&wanted, &lease("l1"), None).await.unwrap();
+    let ClaimOutcome::Claimed(epoch) = outcome else { panic!("it is free, but {outcome:?}") };
+    assert!(epoch > wanted.epoch);
+    let stored = AgentInfo { epoch, ..wanted };
     assert_eq!(read(&*b, &key).await, Claimed { agent: stored, lease: lease("l1") });
 }
 
@@ -91,13 +103,52 @@ async fn epochs_of_an_agent_grow_for_ever([a, b]: Pair) {
     }
 }
 
+async fn an_epoch_is_above_the_one_that_the_host_held_last([a, b]: Pair) {
+    let claim_after = async |id: &str, held: Epoch| {
+        let wanted = AgentInfo { epoch: held, ..agent(&key("g", id), "h1") };
+        match a.claim(&wanted, &lease("l1"), None).await.unwrap() {
+            ClaimOutcome::Claimed(epoch) => epoch,
+            held => panic!("it is free, but {held:?}"),
+        }
+    };
+    register(&*a, "h1", &lease("l1")).await;
+    let first = claim(&*b, &key("g", "a"), "h1", &lease("l1")).await;
+    // Higher than any clock says: of a registry that lost its data.
+    let held = Epoch(4_000_000_000_000_000);
+    assert_eq!(claim_after("b", held).await, Epoch(held.0 + 1));
+    assert_eq!(claim_after("c", first).await, Epoch(held.0 + 2));
+    assert_eq!(claim(&*b, &key("g", "d"), "h1", &lease("l1")).await, Epoch(held.0 + 3));
+}
+
+async fn an_agent_that_was_released_is_told_from_one_that_was_lost([a, b]: Pair) {
+    let (known, key) = (key("g", "known"), key("g", "a"));
+    let writes = async |epoch: Epoch| {
+        let agent = AgentInfo { epoch, ..agent(&key, "h1") };
+        [
+            a.update(&agent).await,
+            a.reassert(&key, epoch, &lease("l1")).await,
+            a.claim(&agent, &lease("l1"), Some(epoch)).await.map(drop),
+        ]
+    };
+    register(&*a, "h1", &lease("l1")).await;
+    let below = claim(&*b, &known, "h1", &lease("l1")).await;
+    let released = claim(&*b, &key, "h1", &lease("l1")).await;
+    b.release(&key, released).await.unwrap();
+    writes(released).await.into_iter().for_each(|outcome| assert_fenced(outcome, released, None));
+    // Never given out here.
+    for lost in [Epoch(below.0 - 1), Epoch(released.0 + 1), Epoch(u64::MAX)] {
+        writes(lost).await.into_iter().for_each(|outcome| assert_forgotten(outcome, lost));
+        a.release(&key, lost).await.unwrap();
+    }
+}
+
 async fn a_restart_replaces_the_current_incarnation_only([a, b]: Pair) {
     let key = key("g", "a");
     let again = |epoch| {
         let (a, key) = (a.clone(), key.clone());
         async move { a.claim(&agent(&key, "h1"), &lease("l1"), Some(epoch)).await }
     };
-    assert_fenced(again(Epoch(1)).await, Epoch(1), None);
+    assert_forgotten(again(Epoch(1)).await, Epoch(1));
     register(&*a, "h1", &lease("l1")).await;
     let first = claim(&*a, &key, "h1", &lease("l1")).await;
     let ClaimOutcome::Claimed(second) = again(first).await.unwrap() else { panic!("its own restart") };
@@ -158,8 +209,8 @@ async fn a_claim_is_reasserted_under_a_new_lease([a, b]: Pair) {
 async fn writes_of_a_stale_incarnation_are_refused([a, b]: Pair) {
     let key = key("g", "a");
     let at = |epoch| AgentInfo { epoch, ..agent(&key, "h1") };
-    assert_fenced(a.update(&at(Epoch(1))).await, Epoch(1), None);
-    assert_fenced(a.reassert(&key, Epoch(1), &lease("l1")).await, Epoch(1), None);
+    assert_forgotten(a.update(&at(Epoch(1))).await, Epoch(1));
+    assert_forgotten(a.reassert(&key, Epoch(1), &lease("l1")).await, Epoch(1));
     register(&*a, "h1", &lease("l1")).await;
     let stale = claim(&*a, &key, "h1", &lease("l1")).await;
     let outcome = b.claim(&at(stale), &lease("l1"), Some(stale)).await.unwrap();

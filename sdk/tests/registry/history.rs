@@ -1,16 +1,17 @@
 //! The same history of operations, drawn at random, against memory and Redis: every
 //! answer is the same, and watchers are told the same.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
     host::{HostEvent, HostInfo, HostLoad, LeaseId},
     ids::{AgentKey, Epoch},
-    registry::{ClaimOutcome, Registration, Registry},
+    registry::{ClaimOutcome, RedisRegistry, Registration, Registry},
 };
 use proptest::prelude::*;
+use redis::AsyncCommands;
 
 use crate::{
     backends,
@@ -38,7 +39,7 @@ enum Operation {
     Renew { host: usize, lease: Pick, running: Option<u32> },
     Leave { host: usize, lease: Pick },
     Hosts,
-    Claim { agent: usize, host: usize, lease: Pick, replaces: Option<Pick> },
+    Claim { agent: usize, host: usize, lease: Pick, replaces: Option<Pick>, held: Option<Pick> },
     Reassert { agent: usize, epoch: Pick, host: usize },
     Update { agent: usize, epoch: Pick, state: AgentState },
     Release { agent: usize, epoch: Pick },
@@ -65,8 +66,14 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(host, lease, running)| Renew { host, lease, running }),
         2 => (host.clone(), pick()).prop_map(|(host, lease)| Leave { host, lease }),
         1 => Just(Hosts),
-        6 => (agent.clone(), host.clone(), pick(), prop::option::weighted(0.3, pick()))
-            .prop_map(|(agent, host, lease, replaces)| Claim { agent, host, lease, replaces }),
+        6 => (
+            agent.clone(),
+            host.clone(),
+            pick(),
+            prop::option::weighted(0.3, pick()),
+            prop::option::weighted(0.3, pick()),
+        )
+            .prop_map(|(agent, host, lease, replaces, held)| Claim { agent, host, lease, replaces, held }),
         2 => (agent.clone(), pick(), host.clone())
             .prop_map(|(agent, epoch, host)| Reassert { agent, epoch, host }),
         4 => (agent.clone(), pick(), state())
@@ -102,6 +109,12 @@ impl Past {
 
     fn epoch(&self, agent: usize, pick: Pick) -> Epoch {
         choose(&self.epochs[agent], pick, Epoch(7777))
+    }
+
+    /// What a host held last. An unknown one is higher than any clock says, for there
+    /// Redis begins when it lost what it gave out.
+    fn held(&self, agent: usize, pick: Pick) -> Epoch {
+        choose(&self.epochs[agent], pick, Epoch(4_000_000_000_000_000))
     }
 }
 
@@ -161,9 +174,10 @@ async fn step(
             }
             only(said(&answer))
         }
-        Operation::Claim { agent, host, lease, replaces } => {
+        Operation::Claim { agent, host, lease, replaces, held } => {
             let replaces = replaces.map(|replaces| past.epoch(*agent, replaces));
-            let claim = own_agent(*agent, *host);
+            let held = held.map_or(Epoch(0), |held| past.held(*agent, held));
+            let claim = AgentInfo { epoch: held, ..own_agent(*agent, *host) };
             let answer = registry.claim(&claim, &past.lease(*host, *lease), replaces).await;
             let epoch = match &answer {
                 Ok(ClaimOutcome::Claimed(epoch)) => Some(*epoch),
@@ -239,6 +253,18 @@ impl Watchers {
     }
 }
 
+/// A registry in Redis whose epochs begin at 1, as those in memory do.
+async fn counting_from_zero() -> RedisRegistry {
+    let options = backends::fresh_options();
+    let registry = backends::connect(&backends::SHARED, &options).await;
+    for guild in ["g1", "g2"] {
+        let epochs = format!("{}:{{g:{guild}}}:epochs", options.prefix);
+        let zero = [("since", 0), ("last", 0)];
+        let () = registry.connection().hset_multiple(epochs, &zero).await.unwrap();
+    }
+    registry
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
@@ -247,7 +273,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let [memory, _] = backends::memory();
-            let [redis, _] = backends::redis().await;
+            let redis: Arc<dyn Registry> = Arc::new(counting_from_zero().await);
             let watching = [Watchers::begin(&*memory).await, Watchers::begin(&*redis).await];
             let mut past = Past::default();
             for operation in &history {

@@ -173,6 +173,36 @@ async fn watches_begin_again_after_redis_was_away() {
     assert!(matches!(next(&mut agents).await, AgentEvent::Changed(agent) if agent.key == key("g", "b")));
 }
 
+/// Whoever comes first after a loss: no epoch is given out again, and no agent whose
+/// record was lost is taken for one that was released.
+#[tokio::test]
+async fn epochs_from_before_a_loss_are_told_from_those_after_it() {
+    let server = RedisServer::start().unwrap();
+    let registry = connect(&server, &fresh_options()).await;
+    let mut keys = ["a", "b", "c", "d"].map(|id| key("g", id));
+    for _ in 0..2 {
+        let mut before = Vec::new();
+        for key in &keys {
+            before.push((key.clone(), claim(&registry, key, "h1", &lease("l1")).await));
+        }
+        let newest = before.last().unwrap().1;
+        run(&server, &["FLUSHALL"]).await;
+        let new = key("g", "new");
+        let given = claim(&registry, &new, "h1", &lease("l1")).await;
+        assert!(given > newest, "{given} follows {newest}");
+        for (key, old) in &before {
+            let lost = registry.reassert(key, *old, &lease("l2")).await;
+            assert!(matches!(lost, Err(RegistryError::Forgotten { .. })), "{key}: {lost:?}");
+            assert!(claim(&registry, key, "h1", &lease("l2")).await > newest);
+        }
+        registry.release(&new, given).await.unwrap();
+        let released = registry.reassert(&new, given, &lease("l2")).await;
+        assert!(matches!(released, Err(RegistryError::Fenced { current: None, .. })), "{released:?}");
+        run(&server, &["FLUSHALL"]).await;
+        keys.reverse();
+    }
+}
+
 #[tokio::test]
 async fn a_watch_of_hosts_notices_what_nobody_told() {
     let server = RedisServer::start().unwrap();
@@ -338,7 +368,8 @@ async fn claims_are_made_once_over_a_connection_that_keeps_breaking() {
     let recorded = registry.agents_in_guild(&guild_id("g")).await.unwrap();
     assert!(made > 0 && recorded.len() >= made && recorded.len() <= made + unanswered);
     let next_epoch = claim(&*registry, &key("g", "last"), "h1", &lease("l1")).await;
-    assert_eq!(next_epoch.0, recorded.len() as u64 + 1, "no claim was made twice");
+    let first = recorded.iter().map(|claimed| claimed.agent.epoch.0).min().unwrap();
+    assert_eq!(next_epoch.0, first + recorded.len() as u64, "no claim was made twice");
 }
 
 /// Does `work` while `nuisance` goes on.

@@ -107,7 +107,7 @@ impl Agent {
             End::Stopped if self.unwanted || self.start.is_some() => self.give_up(CreateError::Stopped).await,
             End::Stopped => self.fail().await,
             End::Disowned(error) => {
-                tracing::warn!(agent = %self.info.key, %error, "the agent was taken over");
+                tracing::warn!(agent = %self.info.key, %error, "the agent was taken over or released");
                 self.leave(error.into());
             }
             End::Ended => self.keep_record().await,

@@ -104,7 +104,7 @@ enum End {
     /// The first start came to nothing.
     Undone(CreateError),
     Stopped,
-    /// Another host has it now.
+    /// Another host has it now, or it was stopped by way of the registry.
     Disowned(RegistryError),
     /// It will not be started again; its state says how it went.
     Ended,
@@ -119,9 +119,9 @@ struct Ended {
     ready_for: Duration,
 }
 
-/// An agent's own epoch is not the registry's any more.
-fn is_taken(error: &RegistryError) -> bool {
-    !matches!(error, RegistryError::Fenced { current: None, .. })
+/// Somebody claimed or released the agent, rather than the registry lost it.
+pub(super) fn is_taken(error: &RegistryError) -> bool {
+    !matches!(error, RegistryError::Forgotten { .. })
 }
 
 impl Agent {

@@ -135,6 +135,10 @@ impl Agent {
                         current: Some(holder.epoch),
                     }));
                 }
+                // It was stopped by way of the registry, or claimed in the meantime.
+                Err(Refused::Registry(error @ RegistryError::Fenced { .. })) => {
+                    return Err(End::Disowned(error));
+                }
                 Err(Refused::Registry(error)) => {
                     tracing::warn!(agent = %self.info.key, %error, "the restart waits for the registry");
                     self.info.state = AgentState::Restarting;

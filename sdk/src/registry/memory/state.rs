@@ -52,6 +52,9 @@ struct Guild {
     /// The epoch given out last. Stays when an agent goes, so that its epochs grow
     /// when it comes back.
     epoch: u64,
+    /// The epochs of this data are above it. Those below may have been another
+    /// registry's, which a host had before.
+    since: u64,
     agents: BTreeMap<AgentId, Claimed>,
     changes: Topic<AgentEvent>,
 }
@@ -160,9 +163,7 @@ impl State {
         let current = self.agent(&agent.key);
         let granted = match (current, replaces) {
             (None, None) => true,
-            (None, Some(epoch)) => {
-                return Err(RegistryError::Fenced { key: agent.key.clone(), epoch, current: None });
-            }
+            (None, Some(epoch)) => return Err(self.missing(&agent.key, epoch)),
             (Some(current), Some(epoch)) => current.agent.epoch == epoch,
             (Some(current), None) => {
                 !current.agent.state.is_live()
@@ -173,6 +174,9 @@ impl State {
             return Ok(ClaimOutcome::Held(Box::new(current.agent.clone())));
         }
         let guild = self.guilds.entry(agent.key.guild.clone()).or_default();
+        if guild.epoch < agent.epoch.0 {
+            (guild.epoch, guild.since) = (agent.epoch.0, agent.epoch.0);
+        }
         guild.epoch += 1;
         let agent = AgentInfo { epoch: Epoch(guild.epoch), ..agent.clone() };
         guild.changes.publish(|| AgentEvent::Changed(agent.clone()));
@@ -236,14 +240,25 @@ impl State {
         key: &AgentKey,
         epoch: Epoch,
     ) -> Result<(&mut Claimed, &mut Topic<AgentEvent>), RegistryError> {
-        let refused = |current| RegistryError::Fenced { key: key.clone(), epoch, current };
-        let Some(Guild { agents, changes, .. }) = self.guilds.get_mut(&key.guild) else {
-            return Err(refused(None));
-        };
-        match agents.get_mut(&key.agent) {
-            Some(claimed) if claimed.agent.epoch == epoch => Ok((claimed, changes)),
-            Some(claimed) => Err(refused(Some(claimed.agent.epoch))),
-            None => Err(refused(None)),
+        match self.agent(key).map(|claimed| claimed.agent.epoch) {
+            Some(current) if current == epoch => {}
+            Some(current) => {
+                return Err(RegistryError::Fenced { key: key.clone(), epoch, current: Some(current) });
+            }
+            None => return Err(self.missing(key, epoch)),
+        }
+        let guild = self.guilds.get_mut(&key.guild);
+        let found = guild.and_then(|guild| Some((guild.agents.get_mut(&key.agent)?, &mut guild.changes)));
+        found.ok_or_else(|| RegistryError::Forgotten { key: key.clone(), epoch })
+    }
+
+    /// Why nothing is recorded: an epoch that was given out here was released since, and
+    /// any other is of another registry, whose data this one does not have.
+    fn missing(&self, key: &AgentKey, epoch: Epoch) -> RegistryError {
+        let guild = self.guilds.get(&key.guild);
+        match guild.is_some_and(|guild| guild.since < epoch.0 && epoch.0 <= guild.epoch) {
+            true => RegistryError::Fenced { key: key.clone(), epoch, current: None },
+            false => RegistryError::Forgotten { key: key.clone(), epoch },
         }
     }
 }

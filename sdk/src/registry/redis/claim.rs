@@ -73,7 +73,7 @@ impl<'a> Claim<'a> {
         let mut script = scripts::CLAIM.prepare_invoke();
         script
             .key(&keys.agents)
-            .key(&keys.epoch)
+            .key(&keys.epochs)
             .arg(agent.key.agent.as_str())
             .arg(lease.as_str())
             .arg(live(agent))
@@ -81,16 +81,20 @@ impl<'a> Claim<'a> {
             .arg(json)
             .arg(&keys.changes)
             .arg(replaces.map(|epoch| epoch.to_string()).unwrap_or_default())
-            .arg(over.unwrap_or_default());
+            .arg(over.unwrap_or_default())
+            .arg(agent.epoch.0);
         let (outcome, said): (String, String) =
             registry.link.ask(&keys.agents, Question::Script(&script)).await?;
         match (outcome.as_str(), replaces) {
             ("claimed", _) => said
                 .parse()
                 .map(|epoch| Answer::Claimed(Epoch(epoch)))
-                .map_err(|_| entry::corrupt(&keys.epoch, format!("{said:?} is not an epoch"))),
-            ("missing", Some(epoch)) => {
+                .map_err(|_| entry::corrupt(&keys.epochs, format!("{said:?} is not an epoch"))),
+            ("fenced", Some(epoch)) => {
                 Err(RegistryError::Fenced { key: agent.key.clone(), epoch: *epoch, current: None })
+            }
+            ("forgotten", Some(epoch)) => {
+                Err(RegistryError::Forgotten { key: agent.key.clone(), epoch: *epoch })
             }
             _ => entry::agent(&keys.agents, &agent.key, &said).map(|held| Answer::Held(Box::new(held))),
         }
@@ -139,15 +143,18 @@ mod tests {
             json: entry::to_json(&agent).unwrap(),
             call: call.to_owned(),
         };
-        for (call, granted) in [("one", true), ("one", true), ("two", false)] {
+        let Answer::Claimed(first) = claim("one").ask(&registry, None).await.unwrap() else {
+            panic!("the identity is free")
+        };
+        for (call, granted) in [("one", true), ("two", false)] {
             let answer = claim(call).ask(&registry, None).await.unwrap();
-            assert_eq!(matches!(answer, Answer::Claimed(Epoch(1))), granted, "{call}");
+            assert_eq!(matches!(answer, Answer::Claimed(epoch) if epoch == first), granted, "{call}");
         }
         // Also when the agent has written of itself in between.
-        registry.update(&AgentInfo { epoch: Epoch(1), pid: Some(7), ..agent.clone() }).await.unwrap();
-        registry.reassert(&agent.key, Epoch(1), &LeaseId::fresh()).await.unwrap();
+        registry.update(&AgentInfo { epoch: first, pid: Some(7), ..agent.clone() }).await.unwrap();
+        registry.reassert(&agent.key, first, &LeaseId::fresh()).await.unwrap();
         let answer = claim("one").ask(&registry, None).await.unwrap();
-        assert!(matches!(answer, Answer::Claimed(Epoch(1))));
+        assert!(matches!(answer, Answer::Claimed(epoch) if epoch == first));
         assert_eq!(registry.agent(&agent.key).await.unwrap().unwrap().agent.pid, Some(7));
     }
 
@@ -158,7 +165,8 @@ mod tests {
         let (agent, [old, new, other]) = (agent("a"), [LeaseId::fresh(), LeaseId::fresh(), LeaseId::fresh()]);
         registry.claim(&agent, &old, None).await.unwrap();
         let found_over = registry.agent(&agent.key).await.unwrap().unwrap();
-        registry.reassert(&agent.key, Epoch(1), &new).await.unwrap();
+        let first = found_over.agent.epoch;
+        registry.reassert(&agent.key, first, &new).await.unwrap();
         let takeover = Claim {
             agent: &agent,
             lease: &other,
@@ -171,6 +179,6 @@ mod tests {
         assert!(matches!(answer, Answer::Held(held) if held.lease == new));
         let found_over = registry.agent(&agent.key).await.unwrap().unwrap();
         let answer = takeover.ask(&registry, Some(&found_over)).await.unwrap();
-        assert!(matches!(answer, Answer::Claimed(Epoch(2))));
+        assert!(matches!(answer, Answer::Claimed(epoch) if epoch > first));
     }
 }

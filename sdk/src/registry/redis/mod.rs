@@ -97,10 +97,15 @@ impl RedisRegistry {
         script: &ScriptInvocation<'_>,
     ) -> Result<(), RegistryError> {
         let (outcome, current): (String, String) = self.link.ask(place, Question::Script(script)).await?;
-        if outcome == "done" {
-            return Ok(());
+        match outcome.as_str() {
+            "done" => Ok(()),
+            "forgotten" => Err(RegistryError::Forgotten { key: key.clone(), epoch }),
+            _ => Err(RegistryError::Fenced {
+                key: key.clone(),
+                epoch,
+                current: current.parse().ok().map(Epoch),
+            }),
         }
-        Err(RegistryError::Fenced { key: key.clone(), epoch, current: current.parse().ok().map(Epoch) })
     }
 }
 
@@ -192,7 +197,7 @@ impl Registry for RedisRegistry {
     async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError> {
         let keys = self.schema.guild(&key.guild);
         let mut script = scripts::REASSERT.key(&keys.agents);
-        script.arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str()).arg(&keys.changes);
+        script.key(&keys.epochs).arg(key.agent.as_str()).arg(epoch.0).arg(lease.as_str()).arg(&keys.changes);
         self.ask_fenced(key, epoch, &keys.agents, &script).await
     }
 
@@ -200,6 +205,7 @@ impl Registry for RedisRegistry {
         let keys = self.schema.guild(&agent.key.guild);
         let mut script = scripts::UPDATE.key(&keys.agents);
         script
+            .key(&keys.epochs)
             .arg(agent.key.agent.as_str())
             .arg(agent.epoch.0)
             .arg(live(agent))
@@ -211,7 +217,7 @@ impl Registry for RedisRegistry {
     async fn release(&self, key: &AgentKey, epoch: Epoch) -> Result<(), RegistryError> {
         let keys = self.schema.guild(&key.guild);
         let mut script = scripts::RELEASE.key(&keys.agents);
-        script.arg(key.agent.as_str()).arg(epoch.0).arg(&keys.changes);
+        script.key(&keys.epochs).arg(key.agent.as_str()).arg(epoch.0).arg(&keys.changes);
         self.ask_fenced(key, epoch, &keys.agents, &script).await
     }
 

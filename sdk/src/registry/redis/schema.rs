@@ -9,7 +9,7 @@
 //! | `guildhall:{hosts}:leases` | sorted set | host id → when its lease ends, milliseconds since 1970 by Redis' clock |
 //! | `guildhall:{hosts}:records` | hash | host id → `LEASE REPORTED JSON` |
 //! | `guildhall:{g:GUILD}:agents` | hash | agent id → `EPOCH LEASE LIVE CALL JSON` |
-//! | `guildhall:{g:GUILD}:epoch` | number | the epoch given out last in this guild |
+//! | `guildhall:{g:GUILD}:epochs` | hash | `last` → the epoch given out last in this guild, `since` → the one that all of this data are above |
 //! | `guildhall:ticket:COUNTER` | number | how many tickets were drawn |
 //!
 //! | channel | tells |
@@ -27,11 +27,17 @@
 //!
 //! Nothing expires by itself. A host whose lease ended an hour ago is forgotten, a few
 //! at a time, when another one reports. An agent's entry goes when it is released. The
-//! epoch of a guild stays for ever: a store that an agent fences with its epoch may
+//! epochs of a guild stay for ever: a store that an agent fences with its epoch may
 //! remember it as long.
 //!
+//! The first epoch of a guild is Redis' time in microseconds, so that they go on growing
+//! when Redis lost its data. It also tells an agent that was released from one that was
+//! lost, when its host writes of it: the epochs above `since` and up to `last` were given
+//! out by this data, so their agents were released. A claim by a host that held a higher
+//! epoch than `last` shows that data was lost, and begins with the time again.
+//!
 //! Memory, measured with `MEMORY USAGE` on Redis 7.0 (see `tests/registry/size.rs`):
-//! 512 bytes for an agent whose JSON has 365, and 88 for the epoch of a guild.
+//! 512 bytes for an agent whose JSON has 365, and 136 for the epochs of a guild.
 
 use crate::ids::GuildId;
 
@@ -66,7 +72,7 @@ impl Schema {
         let slot = Slot { tag: format!("{}:{{g:{guild}}}", self.prefix) };
         GuildKeys {
             agents: slot.name("agents"),
-            epoch: slot.name("epoch"),
+            epochs: slot.name("epochs"),
             changes: slot.name("changes"),
             slot,
         }
@@ -101,7 +107,7 @@ pub(super) struct HostKeys {
 #[derive(Clone, Debug)]
 pub(super) struct GuildKeys {
     pub(super) agents: String,
-    pub(super) epoch: String,
+    pub(super) epochs: String,
     pub(super) changes: String,
     pub(super) slot: Slot,
 }

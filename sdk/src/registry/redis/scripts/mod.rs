@@ -22,7 +22,7 @@ scripts! {
     IN_FORCE = "time.lua" "host.lua" "in_force.lua";
     HOSTS = "time.lua" "host.lua" "hosts.lua";
     ENDED = "time.lua" "host.lua" "ended.lua";
-    CLAIM = "agent.lua" "claim.lua";
+    CLAIM = "time.lua" "agent.lua" "claim.lua";
     UPDATE = "agent.lua" "update.lua";
     REASSERT = "agent.lua" "reassert.lua";
     RELEASE = "agent.lua" "release.lua";

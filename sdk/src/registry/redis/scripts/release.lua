@@ -1,15 +1,11 @@
 -- Removes an agent under its current epoch.
--- ARGV: agent, epoch, channel of changes.
+-- KEYS: agents, epochs of the guild. ARGV: agent, epoch, channel of changes.
 -- Returns 'done', also when there is nothing, or 'fenced' with the current epoch.
 local agent, epoch, changes = unpack(ARGV)
-local entry = redis.call('HGET', agents, agent)
-if entry then
-  local current = parse(entry)
-  if not current then
-    return corrupt(agent)
-  end
-  if current ~= epoch then
-    return { 'fenced', current }
+if redis.call('HEXISTS', agents, agent) == 1 then
+  local entry, answer = current(agent, epoch)
+  if not entry then
+    return answer
   end
   redis.call('HDEL', agents, agent)
   redis.call('PUBLISH', changes, '-' .. epoch .. ' ' .. agent)
