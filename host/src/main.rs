@@ -1,5 +1,7 @@
 //! `agent-host`: one host as a process. See `HostArgs` for its flags and exit codes.
 
+mod reaper;
+
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
     log(&args);
     info!(?config, "starting");
     // Orphans of agents come to this process, so that none becomes a zombie of
-    // somebody else's, and the supervisor can end them.
+    // somebody else's. The supervisor ends those of an agent's process group; those
+    // that left it go on, and are reaped when they end.
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         warn!(%error, "orphans of agents go to the system's first process");
     }
@@ -47,7 +50,12 @@ fn main() -> ExitCode {
             return FAILED.into();
         }
     };
-    let code = runtime.block_on(run(config));
+    let code = runtime.block_on(async {
+        tokio::select! {
+            code = run(config) => code,
+            () = reaper::reap_inherited() => FAILED,
+        }
+    });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code.into()
 }

@@ -75,3 +75,45 @@ async fn a_host_in_memory_is_a_fleet_of_its_own() {
     assert_eq!(host.wait().code(), Some(0));
     assert_eq!(host.output(), "", "the log is standard error");
 }
+
+#[tokio::test]
+async fn what_leaves_its_agents_group_becomes_no_zombie() {
+    let redis = RedisServer::start().unwrap();
+    let world = world();
+    let pid_file = world.path("daemon");
+    // A daemon: its parent is gone, its session its own. It ends when it is told.
+    let daemon = format!("echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 600");
+    let script = format!(
+        "#!/bin/sh\n(setsid sh -c '{daemon}' &)\nexec {} \"$@\"\n",
+        echo_runner::binary().unwrap().display()
+    );
+    std::fs::write(world.path("run.sh"), script).unwrap();
+    std::fs::write(
+        world.path("runners.toml"),
+        format!(
+            "[runner.echo]\ncommand = \"/bin/sh\"\nargs = [{:?}]\nclass_name = \"test.*\"\nenv = {{ ECHO_DIR = {:?} }}\n",
+            world.path("run.sh"),
+            world.path("agents"),
+        ),
+    )
+    .unwrap();
+    let _host = world.host("h1", &redis);
+    let registry = registry(&redis).await;
+    let engine = engine(&registry, 1).await;
+    run(&engine, 1).await;
+    // The kernel tells only parents, so there is nothing to wait on but time.
+    let until = async |done: &dyn Fn() -> bool| {
+        let wait = async {
+            while !done() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(crate::setup::LIMIT, wait).await.expect("it did not come to this");
+    };
+    until(&|| std::fs::exists(&pid_file).unwrap()).await;
+    let pid = std::fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+    let killed = std::process::Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status().unwrap();
+    assert!(killed.success());
+    until(&|| !std::fs::exists(format!("/proc/{pid}")).unwrap()).await;
+    assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap()[0].state, AgentState::Running);
+}
