@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::HostId, placement::PolicyIdentity};
+use crate::{
+    ids::{HostId, InvalidId},
+    placement::PolicyIdentity,
+};
 
 /// What a host measured of itself at its last load report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,7 +57,7 @@ pub struct LiveHost {
 /// Tells one lease of a host from its next: fresh at each registration, so claims
 /// that were made under a lease that ended are known to have ended with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct LeaseId(String);
 
 impl LeaseId {
@@ -63,15 +66,35 @@ impl LeaseId {
         Self(uuid::Uuid::new_v4().simple().to_string())
     }
 
-    /// The id as text: 32 hex digits, or empty.
+    /// The lease id that this text is.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when it holds white space, which ends a lease id where a registry
+    /// stores it, or a control character.
+    pub fn new(id: impl Into<String>) -> Result<Self, InvalidId> {
+        let id = id.into();
+        match id.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
+            Some((at, character)) => Err(InvalidId::Character { kind: "lease", id, character, at }),
+            None => Ok(Self(id)),
+        }
+    }
+
+    /// The id as text: 32 hex digits when it is [`fresh`](Self::fresh), or empty.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl From<String> for LeaseId {
-    fn from(id: String) -> Self {
-        Self(id)
+impl TryFrom<String> for LeaseId {
+    type Error = InvalidId;
+    fn try_from(id: String) -> Result<Self, InvalidId> {
+        Self::new(id)
+    }
+}
+
+impl From<LeaseId> for String {
+    fn from(lease: LeaseId) -> Self {
+        lease.0
     }
 }
 
@@ -86,4 +109,26 @@ pub enum HostEvent {
     Changed(LiveHost),
     /// The host left, or its lease ended.
     Removed(HostId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_id_holds_nothing_that_would_end_it_in_a_registry() {
+        for (id, at) in [(" ", 0), ("a b", 1), ("a\tb", 1), ("ab\n", 2), ("a\0", 1), ("é\u{a0}", 2)] {
+            match LeaseId::new(id) {
+                Err(InvalidId::Character { kind: "lease", at: found, .. }) => assert_eq!(found, at, "{id:?}"),
+                other => panic!("{id:?} should be refused, but {other:?}"),
+            }
+            assert!(serde_json::from_value::<LeaseId>(id.into()).is_err(), "{id:?}");
+        }
+        for lease in [LeaseId::fresh(), LeaseId::default()] {
+            assert_eq!(LeaseId::new(lease.as_str()).as_ref(), Ok(&lease));
+            let json = serde_json::to_value(&lease).unwrap();
+            assert_eq!(json, lease.as_str());
+            assert_eq!(serde_json::from_value::<LeaseId>(json).unwrap(), lease);
+        }
+    }
 }

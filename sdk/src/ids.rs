@@ -19,7 +19,7 @@ pub enum InvalidId {
     /// The id has no characters, or only white space.
     #[error("the {kind} id is empty")]
     Empty {
-        /// Which id: `guild`, `agent` or `host`.
+        /// Which id: `guild`, `agent`, `host` or `lease`.
         kind: &'static str,
     },
     /// The id is longer than [`MAX_ID_BYTES`].

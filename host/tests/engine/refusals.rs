@@ -47,6 +47,9 @@ async fn an_agent_that_does_not_start_is_said_to_and_why(pair: Pair) {
         assert_eq!(engine.get_agent(&key("g", "a")).await.unwrap(), None, "{case}: it leaves no record");
         assert_eq!(world.processes(), Vec::<u32>::new(), "{case}: it leaves no process");
     }
+    // Where in its launch document the runner stumbled depends on the length of the epoch.
+    let (before, after) = told.split_once(" column ").unwrap();
+    let told = format!("{before} column …{}", after.trim_start_matches(|c: char| c.is_ascii_digit()));
     // The same on both registries.
     insta::assert_snapshot!("why_agents_did_not_start", told);
     world.end().await;

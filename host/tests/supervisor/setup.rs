@@ -119,6 +119,7 @@ pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
         runner: None,
         resources: Default::default(),
         qos: Default::default(),
+        labels: Default::default(),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn key(guild: &str, agent: &str) -> AgentKey {
 }
 
 pub(crate) fn lease(id: &str) -> LeaseId {
-    LeaseId::from(id.to_owned())
+    LeaseId::new(id).unwrap()
 }
 
 pub(crate) fn host(id: &str) -> HostInfo {

@@ -34,6 +34,7 @@ use crate::{
     ids::{AgentKey, GuildId},
     launch::{Launch, LaunchOptions},
     placement::{PlacementService, PolicyIdentity},
+    registry::RegistryError,
     spec::GuildSpec,
     wire,
 };
@@ -177,39 +178,49 @@ impl Shared {
         let late = |_| EngineError::Timeout { what: "stopping an agent", after: self.timeouts.stop };
         let not_found = || EngineError::NotFound { key: key.clone() };
         tokio::time::timeout_at(deadline, async {
-            let agent = self.directory.agent(key).await?.ok_or_else(not_found)?;
-            let Some(host) = self.fleet.get(&agent.host) else {
-                return match agent.state.is_live() {
-                    // Its host holds a lease, so the process is there, but this
-                    // engine has not heard of the host: nothing may be forgotten.
-                    true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
-                    // Its host is gone, so there is nobody to ask; what is left of
-                    // it is its record.
-                    false => self.directory.forget(agent).await,
-                };
-            };
-            let request = v1::StopAgentRequest {
-                guild_id: key.guild.to_string(),
-                agent_id: key.agent.to_string(),
-                grace_ms: None,
-            };
-            let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
-            let mut client = self.channels.client(&host.info).map_err(failed)?;
-            match client.stop_agent(request).await {
-                Ok(answer) => {
-                    let agent = answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok());
-                    agent
-                        .ok_or_else(|| failed(Fault::new(FaultReason::Internal, "the answer makes no sense")))
+            loop {
+                let agent = self.directory.agent(key).await?.ok_or_else(not_found)?;
+                match self.stop_found(agent).await {
+                    // It was claimed anew since it was looked up, so it is elsewhere now.
+                    Err(EngineError::Registry(RegistryError::Fenced { .. })) => {}
+                    result => return result,
                 }
-                Err(status) => match wire::fault_from_status(&status) {
-                    // The host no longer knows it: its record is all that is left.
-                    fault if fault.reason == FaultReason::AgentNotFound => self.directory.forget(agent).await,
-                    fault => Err(failed(fault)),
-                },
             }
         })
         .await
         .map_err(late)?
+    }
+
+    /// Stops an agent where it was found.
+    async fn stop_found(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
+        let Some(host) = self.fleet.get(&agent.host) else {
+            return match agent.state.is_live() {
+                // Its host holds a lease, so the process is there, but this
+                // engine has not heard of the host: nothing may be forgotten.
+                true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
+                // Its host is gone, so there is nobody to ask; what is left of
+                // it is its record.
+                false => self.directory.forget(agent).await,
+            };
+        };
+        let request = v1::StopAgentRequest {
+            guild_id: agent.key.guild.to_string(),
+            agent_id: agent.key.agent.to_string(),
+            grace_ms: None,
+        };
+        let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
+        let mut client = self.channels.client(&host.info).map_err(failed)?;
+        match client.stop_agent(request).await {
+            Ok(answer) => {
+                let agent = answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok());
+                agent.ok_or_else(|| failed(Fault::new(FaultReason::Internal, "the answer makes no sense")))
+            }
+            Err(status) => match wire::fault_from_status(&status) {
+                // The host no longer knows it: its record is all that is left.
+                fault if fault.reason == FaultReason::AgentNotFound => self.directory.forget(agent).await,
+                fault => Err(failed(fault)),
+            },
+        }
     }
 }
 

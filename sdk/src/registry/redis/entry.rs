@@ -43,12 +43,13 @@ pub(super) fn any_host(place: &str, entry: &str) -> Result<HostEntry, RegistryEr
     };
     let reported =
         reported.parse().map_err(|error| corrupt(place, format!("when it was reported: {error}")))?;
-    Ok(HostEntry { lease: LeaseId::from(lease.to_owned()), reported, info: from_json(place, json)? })
+    let lease = LeaseId::new(lease).map_err(|error| corrupt(place, error.to_string()))?;
+    Ok(HostEntry { lease, reported, info: from_json(place, json)? })
 }
 
 /// The lease in a host's entry, when it can be told from the rest.
 pub(super) fn lease(entry: &str) -> LeaseId {
-    LeaseId::from(entry.split(' ').next().unwrap_or_default().to_owned())
+    LeaseId::new(entry.split(' ').next().unwrap_or_default()).unwrap_or_default()
 }
 
 /// Reads the entry of agent `key` as found at `place`.
@@ -72,7 +73,8 @@ pub(super) fn any_agent(place: &str, entry: &str) -> Result<Claimed, RegistryErr
     };
     let epoch = epoch.parse().map(Epoch).map_err(|error| corrupt(place, format!("its epoch: {error}")))?;
     let agent = AgentInfo { epoch, ..from_json(place, json)? };
-    Ok(Claimed { agent, lease: LeaseId::from(lease.to_owned()) })
+    let lease = LeaseId::new(lease).map_err(|error| corrupt(place, error.to_string()))?;
+    Ok(Claimed { agent, lease })
 }
 
 fn from_json<T: DeserializeOwned>(place: &str, json: &str) -> Result<T, RegistryError> {
