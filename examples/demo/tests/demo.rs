@@ -34,8 +34,13 @@ fn the_whole_tour_ends_in_one_json_object() {
         ".agents[].host" => "[host]",
         ".agents[].pid" => "[pid]",
         ".agents[].start_ms" => "[ms]",
+        // They start at once, so either may be the first that is claimed.
+        ".agents[].epoch" => "[epoch]",
+        ".restarted.from_epoch" => "[1 or 2]",
         ".restarted.ms" => "[ms]",
     });
+    let epoch = |when: &str| report["restarted"][when].as_u64().unwrap();
+    assert!(epoch("from_epoch") < epoch("to_epoch"));
     let agents: u64 =
         report["hosts"].as_array().unwrap().iter().map(|host| host["agents"].as_u64().unwrap()).sum();
     assert_eq!(agents, 2);
