@@ -104,7 +104,6 @@ pub(crate) fn launch(agent: &str, echo: &str) -> Launch {
 pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
     let spec = format!(r#"{{"id":"{agent}","properties":{{"echo":{echo}}}}}"#);
     Launch {
-        labels: Default::default(),
         key: key(guild, agent),
         name: format!("the {agent}"),
         class_name: "examples.Echo".to_owned(),
