@@ -1,9 +1,9 @@
 //! How a host ends, and what is left then: no process, and word of its agents.
 
 use guildhall::{agent::AgentState, engine::ExecutionEngine};
-use guildhall_testing::{RedisServer, Signal};
+use guildhall_testing::{RedisServer, Signal, wait_until_none_marked};
 
-use crate::setup::{all_in, engine, guild, pids, registry, run, until_agents, world};
+use crate::setup::{all_in, engine, guild, launch_that, pids, registry, run, until_agents, world};
 
 #[tokio::test]
 async fn sigterm_drains_a_host() {
@@ -65,6 +65,24 @@ async fn sigkill_leaves_no_agent_and_its_agents_are_lost() {
     let mut processes = world.processes();
     processes.sort_unstable();
     assert_eq!(processes, pids(&now), "the dead host's agents are dead");
+}
+
+#[tokio::test]
+async fn sigkill_also_ends_agents_that_do_not_listen() {
+    let redis = RedisServer::start().unwrap();
+    let world = world();
+    let mut host = world.host("h1", &redis);
+    let registry = registry(&redis).await;
+    let engine = engine(&registry, 1).await;
+    for (agent, echo) in
+        [("stubborn", r#"{"ignore_sigterm":true}"#), ("hung", r#"{"on_start":"hang_after_ready"}"#)]
+    {
+        engine.run_agent(launch_that(agent, echo)).await.unwrap();
+    }
+    assert_eq!(world.processes().len(), 2);
+    host.signal(Signal::KILL);
+    host.wait();
+    wait_until_none_marked(&world.path("agents"));
 }
 
 #[tokio::test]

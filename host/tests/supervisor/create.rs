@@ -190,3 +190,26 @@ async fn a_create_that_nobody_waits_for_leaves_nothing_running() {
     setup.supervisor.stop(&again.key, None).await.unwrap();
     setup.assert_nothing_left().await;
 }
+
+/// The parent-death signal follows the thread that forked. The runtime's worker
+/// threads come and go; agents do not go with them.
+#[test]
+fn agents_outlive_the_thread_that_asked_for_them() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_keep_alive(Duration::from_millis(1))
+        .enable_all()
+        .build()
+        .unwrap();
+    let setup = runtime.block_on(setup());
+    let handle = runtime.handle().clone();
+    let agent = std::thread::scope(|scope| {
+        scope.spawn(|| handle.block_on(setup.create("a", "{}")).unwrap()).join().unwrap()
+    });
+    runtime.block_on(async {
+        assert_eq!(setup.ping(&agent).await.epoch, agent.epoch.0);
+        assert_eq!(setup.supervisor.get(&agent.key).unwrap().restarts, 0);
+        setup.stop_all().await;
+        setup.assert_nothing_left().await;
+    });
+}

@@ -4,7 +4,6 @@ mod capacity;
 mod create;
 mod documented;
 mod environment;
-mod host_death;
 mod output;
 mod registry;
 mod restart;

@@ -40,6 +40,13 @@ impl Failing {
         self.memory.lock().unwrap().clone()
     }
 
+    /// Begins anew, as a registry that kept nothing on disk. Answers what it is now.
+    fn lose_data(&self) -> MemoryRegistry {
+        let empty = MemoryRegistry::new();
+        *self.memory.lock().unwrap() = empty.clone();
+        empty
+    }
+
     fn fail<T>(&self) -> Result<T, RegistryError> {
         Err(RegistryError::Unavailable { address: "test".to_owned(), source: "it is away".into() })
     }
@@ -265,7 +272,7 @@ async fn an_ended_agent_is_kept_until_it_is_recorded_and_watchers_hear_of_its_en
 
 #[tokio::test]
 async fn an_ended_agent_whose_record_was_lost_is_recorded_anew_and_left_alone() {
-    let (setup, registry) = failing_with(|config, runner| {
+    let (mut setup, registry) = failing_with(|config, runner| {
         config.ended_kept = 0;
         runner.restart = RestartPolicy::Never;
     })
@@ -274,7 +281,8 @@ async fn an_ended_agent_whose_record_was_lost_is_recorded_anew_and_left_alone() 
     let slow = registry.writes.lock().await;
     setup.order(&agent, Order::Exit(0)).await;
     setup.until_state(&agent.key, AgentState::Finished).await;
-    setup.registry.release(&agent.key, agent.epoch).await.unwrap();
+    setup.registry = registry.lose_data();
+    setup.lease.send_replace(register(&setup.registry, "h1").await);
     drop(slow);
     recorded(&setup, &agent.key, |record| record.is_some_and(|found| found.epoch > agent.epoch)).await;
     // With none kept it is forgotten here as soon as its task has nothing left to do.
@@ -353,8 +361,7 @@ async fn after_a_lost_lease_agents_that_were_taken_over_are_killed_and_the_rest_
 async fn a_registry_that_lost_its_data_kills_nothing() {
     let (mut setup, registry) = failing().await;
     let agent = setup.create("a", "{}").await.unwrap();
-    setup.registry = MemoryRegistry::new();
-    *registry.memory.lock().unwrap() = setup.registry.clone();
+    setup.registry = registry.lose_data();
     let lease = register(&setup.registry, "h1").await;
     setup.lease.send_replace(lease.clone());
     let reasserted = setup.supervisor.reassert(&lease).await.unwrap();
@@ -362,7 +369,7 @@ async fn a_registry_that_lost_its_data_kills_nothing() {
     recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.pid == agent.pid)).await;
     assert!(setup.record(&agent.key).await.unwrap().epoch > agent.epoch);
     assert_eq!(setup.ping(&agent).await.pid, agent.pid.unwrap());
-    setup.supervisor.drain(crate::setup::LIMIT).await;
+    setup.stop_all().await;
     setup.assert_nothing_left().await;
 }
 
