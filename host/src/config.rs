@@ -15,6 +15,7 @@ use clap::Parser;
 use guildhall::{
     ids::HostId,
     placement::{CompiledCache, PolicySource},
+    registry::RedisRegistry,
 };
 
 use crate::{
@@ -270,9 +271,9 @@ impl HostArgs {
         let registry = match self.redis_url.clone().filter(|url| !url.is_empty()) {
             None => RegistryAddress::Memory,
             Some(url) => {
-                if !["redis://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
-                    // The value is not shown: it may hold a password.
-                    check.0.push("REDIS_URL does not begin with redis:// or unix://".to_owned());
+                if let Err(error) = RedisRegistry::check_url(&url) {
+                    // The value is shown by the error alone, which leaves out a password.
+                    check.0.push(format!("REDIS_URL cannot be used: {error}"));
                 }
                 RegistryAddress::Redis(url)
             }
@@ -304,6 +305,8 @@ impl HostArgs {
             check.mistake("LEASE", &self.lease, "is shorter than 1s: a short pause of the host would end it");
         }
 
+        let policy = PolicySource::parse(&self.policy);
+        check.check("POLICY", &self.policy, policy.check());
         let policy_settings = check
             .check("POLICY_SETTINGS", &self.policy_settings, serde_json::from_str(&self.policy_settings))
             .unwrap_or(serde_json::Value::Null);
@@ -333,10 +336,14 @@ impl HostArgs {
             check.mistake("LOG_FORMAT", &self.log_format, "is neither text nor json");
         }
 
+        let runtime_dir = self.runtime_dir.clone().unwrap_or_else(std::env::temp_dir);
+        if !runtime_dir.is_dir() {
+            check.mistake("RUNTIME_DIR", &runtime_dir.to_string_lossy(), "is not a folder");
+        }
+
         let (Some(id), Some(runners), true) = (id, runners, check.0.is_empty()) else {
             return Err(ConfigErrors(check.0));
         };
-        let runtime_dir = self.runtime_dir.clone().unwrap_or_else(std::env::temp_dir);
         let mut supervisor = SupervisorConfig::new(id.clone(), runtime_dir);
         supervisor.capacity = capacity;
         supervisor.ready_timeout = ready_timeout;
@@ -350,7 +357,7 @@ impl HostArgs {
             labels,
             heartbeat,
             lease,
-            policy: PolicySource::parse(&self.policy),
+            policy,
             policy_settings,
             policy_cache,
             drain_timeout,

@@ -47,8 +47,13 @@ impl AgentHostService for Service {
     }
 
     async fn run_agent(&self, request: Request<v1::RunAgentRequest>) -> Answer<v1::RunAgentResponse> {
-        let launch = launch(request.into_inner().launch)?;
-        let agent = self.engine.run_agent(launch).await.map_err(|error| refuse(fault::of_run(error)))?;
+        let request = request.into_inner();
+        let launch = launch(request.launch)?;
+        let ran = match request.request_id.as_str() {
+            "" => self.engine.run_agent(launch).await,
+            request_id => self.engine.run_agent_as(launch, request_id).await,
+        };
+        let agent = ran.map_err(|error| refuse(fault::of_run(error)))?;
         Ok(Response::new(v1::RunAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
     }
 

@@ -52,6 +52,7 @@ fn what_cannot_be_used_is_said_to_be() {
     let cases = [
         "--host-id=a*",
         "--redis-url=http://:secret@host",
+        "--redis-url=redis://:secret@host:99999",
         "--runners=no-such-file",
         "--grpc-port=70000",
         "--listen-address=localhost",
@@ -64,11 +65,14 @@ fn what_cannot_be_used_is_said_to_be() {
         "--heartbeat-interval=0",
         "--lease=999ms",
         "--stop-grace=a while",
+        "--policy=no-such-policy",
+        "--policy=Cargo.toml",
         "--policy-settings={",
         "--policy-settings=7",
         "--labels=zone",
         "--labels==a",
         "--restart-limit=ten",
+        "--runtime-dir=no-such-folder",
         "--log=guildhall=loudly",
         "--log-format=xml",
     ];

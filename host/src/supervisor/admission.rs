@@ -102,7 +102,11 @@ impl Supervisor {
             let guild_spec = shared.guild_specs.share(&launch.key.guild, &mut launch.guild_spec);
             let agent = Agent {
                 restarts: Restarts::new(runner.restart, config.restart),
-                recorder: Recorder::new(Arc::clone(&shared.registry), config.registry_retry),
+                recorder: Recorder::new(
+                    Arc::clone(&shared.registry),
+                    shared.lease.clone(),
+                    config.registry_retry,
+                ),
                 shared: Arc::clone(shared),
                 runner,
                 launch,

@@ -41,11 +41,7 @@ impl Claim {
         registry: &dyn Registry,
         lease: &watch::Receiver<LeaseId>,
     ) -> Result<Epoch, Refused> {
-        let mut replaces = match self {
-            Self::None => None,
-            Self::Held(epoch) => Some(*epoch),
-            Self::InDoubt { last, .. } => *last,
-        };
+        let mut replaces = self.last();
         loop {
             let under = lease.borrow().clone();
             let error = match registry.claim(agent, &under, replaces).await {
@@ -93,6 +89,15 @@ impl Claim {
         Ok(epoch)
     }
 
+    /// What is known of it when an attempt to take it was given up half way.
+    pub(super) fn in_doubt(self, lease: &watch::Receiver<LeaseId>) -> Self {
+        match self {
+            Self::InDoubt { .. } => self,
+            Self::None => Self::InDoubt { last: None, lease: lease.borrow().clone() },
+            Self::Held(epoch) => Self::InDoubt { last: Some(epoch), lease: lease.borrow().clone() },
+        }
+    }
+
     /// Gives the identity back.
     pub(super) async fn release(
         &mut self,
@@ -118,8 +123,18 @@ impl Claim {
         Ok(())
     }
 
-    /// The epoch of the present claim, if it was made by this host under `lease` or
-    /// under the one of the claim in doubt. No other process has those leases.
+    /// The last epoch that was certainly given to this claim.
+    fn last(&self) -> Option<Epoch> {
+        match self {
+            Self::None => None,
+            Self::Held(epoch) => Some(*epoch),
+            Self::InDoubt { last, .. } => *last,
+        }
+    }
+
+    /// The epoch of the present claim, if it is this one: the last that is known of,
+    /// or one that this host made under `lease` or under the lease of the claim in
+    /// doubt. No other process has those leases.
     async fn find(
         &self,
         agent: &AgentInfo,
@@ -132,7 +147,8 @@ impl Claim {
         };
         let found = registry.agent(&agent.key).await?;
         let ours = found.filter(|found| {
-            found.agent.host == agent.host && (found.lease == *lease || Some(&found.lease) == in_doubt)
+            let by_us = found.lease == *lease || Some(&found.lease) == in_doubt;
+            Some(found.agent.epoch) == self.last() || (found.agent.host == agent.host && by_us)
         });
         Ok(ours.map(|found| found.agent.epoch))
     }

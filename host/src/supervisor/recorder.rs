@@ -4,16 +4,24 @@
 //! one record that changes, not a queue that grows. It is tried again until it is
 //! written or turns out to be fenced. The agent's task drives it beside all else,
 //! so a slow registry never delays supervision.
+//!
+//! A registry that came back without its data has lost the record. Nobody else has
+//! the agent then, so it goes on under a new claim, which is written in the record's
+//! stead; its process keeps the epoch that it was started with.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use guildhall::{
     agent::AgentInfo,
+    host::LeaseId,
+    ids::Epoch,
     registry::{Registry, RegistryError},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tracing::Instrument;
+
+use super::claim::{Claim, Refused};
 
 /// Longest wait between two attempts.
 const MAX_RETRY: Duration = Duration::from_secs(30);
@@ -28,7 +36,13 @@ pub(super) fn retry_waits(first: Duration) -> ExponentialBackoff {
         .build()
 }
 
-type Write = Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send>>;
+type Write = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What the registry said.
+enum Outcome {
+    Updated(Result<(), RegistryError>),
+    Adopted(Claim, Result<Epoch, Refused>),
+}
 
 /// What came of an attempt to write.
 #[derive(Debug)]
@@ -37,15 +51,22 @@ pub(super) enum Written {
     Done,
     /// It did not take it; the next attempt comes by itself.
     Later(RegistryError),
+    /// The registry had lost the record; now the agent is claimed anew, under this
+    /// epoch. What is put from here on must carry it.
+    Adopted(Claim, Epoch),
     /// The claim is no longer the agent's; nothing more will be written.
     Fenced(RegistryError),
 }
 
 pub(super) struct Recorder {
     registry: Arc<dyn Registry>,
+    lease: watch::Receiver<LeaseId>,
     /// What is to be written next.
     pending: Option<Arc<AgentInfo>>,
     writing: Option<(Arc<AgentInfo>, Write)>,
+    /// The registry has lost the record: as far as the claim has come that is to be
+    /// written instead.
+    adopting: Option<Claim>,
     /// Whether a record was put for which [`Written::Done`] was not yet answered.
     awaited: bool,
     /// Since the registry last failed: the waits, and when the present one is over.
@@ -54,8 +75,13 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(registry: Arc<dyn Registry>, first_wait: Duration) -> Self {
-        Self { registry, pending: None, writing: None, awaited: false, failing: None, first_wait }
+    pub(super) fn new(
+        registry: Arc<dyn Registry>,
+        lease: watch::Receiver<LeaseId>,
+        first_wait: Duration,
+    ) -> Self {
+        let (pending, writing, adopting, failing) = (None, None, None, None);
+        Self { registry, lease, pending, writing, adopting, awaited: false, failing, first_wait }
     }
 
     /// Has a record written, in place of one that waits.
@@ -64,16 +90,36 @@ impl Recorder {
         self.awaited = true;
     }
 
-    /// Drops what is not yet written: something newer is written in another way,
-    /// and who waits for the writing is told so.
-    pub(super) fn clear(&mut self) {
-        (self.pending, self.writing) = (None, None);
+    /// Has the agent claimed anew, for the registry has lost the record.
+    pub(super) fn adopt(&mut self, record: &AgentInfo) {
+        self.put(record);
+        // What is under way finds out by itself.
+        if self.writing.is_none() {
+            self.adopting.get_or_insert_default();
+        }
     }
 
-    /// Drops what is not yet written: the record is to be removed.
-    pub(super) fn abandon(&mut self) {
-        self.clear();
+    /// Whether the registry has lost the record, and a new claim is to be made or being
+    /// made.
+    pub(super) fn is_adopting(&self) -> bool {
+        self.adopting.is_some()
+    }
+
+    /// Drops what is not yet written: something newer is written in another way,
+    /// and who waits for the writing is told so. Answers with the claim that may have
+    /// been made meanwhile.
+    #[must_use]
+    pub(super) fn clear(&mut self) -> Option<Claim> {
+        (self.pending, self.writing) = (None, None);
+        self.adopting.take().map(|claim| claim.in_doubt(&self.lease))
+    }
+
+    /// Drops what is not yet written: the record is to be removed. Answers as
+    /// [`clear`](Self::clear).
+    #[must_use]
+    pub(super) fn abandon(&mut self) -> Option<Claim> {
         self.awaited = false;
+        self.clear()
     }
 
     /// Goes on with the writing; pending when there is nothing to write or to tell.
@@ -90,36 +136,69 @@ impl Recorder {
                 if let Some((_, until)) = &self.failing {
                     tokio::time::sleep_until(*until).await;
                 }
-                self.writing = self.pending.take().map(|record| {
-                    let (registry, written) = (Arc::clone(&self.registry), Arc::clone(&record));
-                    let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
-                    let write: Write =
-                        Box::pin(async move { registry.update(&written).await }.instrument(span));
-                    (record, write)
-                });
+                self.writing = self.pending.take().map(|record| (Arc::clone(&record), self.write(record)));
             }
-            let Some((_, write)) = &mut self.writing else { continue };
-            let result = write.as_mut().await;
-            let record = self.writing.take().map(|(record, _)| record);
-            match result {
+            let Some((record, write)) = &mut self.writing else { continue };
+            let outcome = write.as_mut().await;
+            let record = Arc::clone(record);
+            self.writing = None;
+            let error = match outcome {
                 // It was the latest when it was begun; now a newer one may wait.
-                Ok(()) => self.failing = None,
-                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
-                    self.clear();
-                    return Written::Fenced(error);
+                Outcome::Updated(Ok(())) => {
+                    self.failing = None;
+                    continue;
                 }
-                Err(error) => {
-                    tracing::warn!(agent = record.as_ref().map(|record| tracing::field::display(&record.key)), %error, "the record is written later");
-                    self.pending = self.pending.take().or(record);
-                    self.fail();
-                    return Written::Later(error);
+                Outcome::Updated(Err(RegistryError::Forgotten { .. })) => {
+                    self.adopting = Some(Claim::None);
+                    self.pending = self.pending.take().or(Some(record));
+                    continue;
                 }
+                Outcome::Adopted(claim, Ok(epoch)) => {
+                    (self.adopting, self.failing) = (None, None);
+                    return Written::Adopted(claim, epoch);
+                }
+                Outcome::Updated(Err(error)) => error,
+                Outcome::Adopted(_, Err(Refused::By(holder))) => RegistryError::Fenced {
+                    key: holder.key,
+                    epoch: record.epoch,
+                    current: Some(holder.epoch),
+                },
+                Outcome::Adopted(claim, Err(Refused::Registry(error))) => {
+                    self.adopting = Some(claim);
+                    error
+                }
+            };
+            if matches!(error, RegistryError::Fenced { .. }) {
+                (self.pending, self.adopting) = (None, None);
+                return Written::Fenced(error);
+            }
+            tracing::warn!(agent = %record.key, %error, "the record is written later");
+            self.pending = self.pending.take().or(Some(record));
+            self.fail();
+            return Written::Later(error);
+        }
+    }
+
+    fn write(&self, record: Arc<AgentInfo>) -> Write {
+        let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
+        let registry = Arc::clone(&self.registry);
+        match self.adopting.clone() {
+            None => {
+                Box::pin(async move { Outcome::Updated(registry.update(&record).await) }.instrument(span))
+            }
+            Some(mut claim) => {
+                let lease = self.lease.clone();
+                let adopt = async move {
+                    let taken = claim.take(&record, &*registry, &lease).await;
+                    Outcome::Adopted(claim, taken)
+                };
+                Box::pin(adopt.instrument(span))
             }
         }
     }
 
     /// Puts off the next attempt, for the registry has just failed.
-    pub(super) fn fail(&mut self) {
+    fn fail(&mut self) {
         let mut waits = match self.failing.take() {
             Some((waits, _)) => waits,
             None => retry_waits(self.first_wait),

@@ -8,7 +8,7 @@ use guildhall_proto::v1::{
 };
 use tokio::time::timeout;
 
-use crate::setup::{Client, LIMIT, create, launch, launch_that, world};
+use crate::setup::{Client, LIMIT, create, launch, launch_that, run, world};
 
 #[tokio::test]
 async fn an_agent_is_created_looked_at_and_stopped() {
@@ -63,11 +63,28 @@ async fn run_agent_forwards_to_the_host_that_the_policy_chooses() {
     let mut client = world.client().await;
     let mut hosts = BTreeMap::new();
     for n in 0..4 {
-        let request = v1::RunAgentRequest { launch: Some(launch(&format!("a{n}"))) };
-        let agent = client.run_agent(request).await.unwrap().into_inner().agent.unwrap();
+        let agent = client.run_agent(run(Some(launch(&format!("a{n}"))))).await;
+        let agent = agent.unwrap().into_inner().agent.unwrap();
         *hosts.entry(agent.host_id).or_insert(0) += 1;
     }
     assert_eq!(hosts, BTreeMap::from([("host-1".to_owned(), 2), ("host-2".to_owned(), 2)]));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn run_agent_with_the_same_request_id_gets_the_same_agent_from_every_host() {
+    let world = world(2).await;
+    let mut ran = Vec::new();
+    for (request_id, host) in [("same", 0), ("same", 1), ("same", 0), ("other", 1)] {
+        let mut client = Client::new(world.channel_to(host).await);
+        let request = v1::RunAgentRequest { request_id: request_id.to_owned(), ..run(Some(launch("a"))) };
+        ran.push(client.run_agent(request).await.map(|answer| answer.into_inner().agent.unwrap()));
+    }
+    let other = ran.pop().unwrap().unwrap_err();
+    assert_eq!(other.code(), tonic::Code::AlreadyExists);
+    let pids: Vec<_> = ran.into_iter().map(|agent| agent.unwrap().pid).collect();
+    assert_eq!(pids, [pids[0]; 3]);
+    assert_eq!(world.processes(), pids[..1]);
     world.end().await;
 }
 

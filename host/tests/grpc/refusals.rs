@@ -5,7 +5,7 @@ use guildhall_proto::{ERROR_DOMAIN, v1};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::setup::{Client, create, launch, launch_that, world};
+use crate::setup::{Client, create, launch, launch_that, run, world};
 
 #[tokio::test]
 async fn a_launch_that_cannot_be_used_is_refused_by_both_calls() {
@@ -48,7 +48,7 @@ async fn a_launch_that_cannot_be_used_is_refused_by_both_calls() {
     for (case, launch) in cases {
         let request = v1::CreateAgentRequest { launch: launch.clone(), request_id: "r".to_owned() };
         let created = client.create_agent(request).await.map(drop);
-        let ran = client.run_agent(v1::RunAgentRequest { launch }).await.map(drop);
+        let ran = client.run_agent(run(launch)).await.map(drop);
         told += &format!("{case}\n  create: {}\n  run:    {}\n", refusal(created), refusal(ran));
     }
     insta::assert_snapshot!(told.replace(&long, "x…x"));
@@ -105,10 +105,7 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
     }
     told.add("create of one that runs", create(&mut client, launch("a0"), "r4").await);
     told.add("create on a full host", create(&mut client, launch("b"), "r5").await);
-    told.add(
-        "run on a full fleet",
-        client.run_agent(v1::RunAgentRequest { launch: Some(launch("b")) }).await,
-    );
+    told.add("run on a full fleet", client.run_agent(run(Some(launch("b")))).await);
     world.fleet.hosts()[0].supervisor().cordon();
     told.add("create on a draining host", create(&mut client, launch("b"), "r6").await);
     insta::assert_snapshot!(told.0);

@@ -45,7 +45,11 @@ impl World {
     }
 
     pub(crate) async fn channel(&self) -> Channel {
-        let endpoint = self.fleet.hosts()[0].endpoint();
+        self.channel_to(0).await
+    }
+
+    pub(crate) async fn channel_to(&self, host: usize) -> Channel {
+        let endpoint = self.fleet.hosts()[host].endpoint();
         Channel::from_shared(endpoint).unwrap().connect().await.unwrap()
     }
 
@@ -74,6 +78,11 @@ pub(crate) fn launch_that(agent: &str, echo: &str) -> v1::Launch {
         "properties": { "echo": serde_json::from_str::<serde_json::Value>(echo).unwrap() },
     });
     v1::Launch { guild_id: "g".to_owned(), agent_spec: spec.to_string().into(), ..v1::Launch::default() }
+}
+
+/// A request to run it, like no other.
+pub(crate) fn run(launch: Option<v1::Launch>) -> v1::RunAgentRequest {
+    v1::RunAgentRequest { launch, request_id: String::new() }
 }
 
 pub(crate) async fn create(

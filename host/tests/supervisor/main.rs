@@ -4,6 +4,8 @@ mod capacity;
 mod create;
 mod documented;
 mod environment;
+mod failing;
+mod history;
 mod output;
 mod registry;
 mod restart;

@@ -2,131 +2,26 @@
 
 use std::{
     slice,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use echo_runner::Order;
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
-    host::{HostEvent, HostInfo, LeaseId, LiveHost},
-    ids::{AgentKey, Epoch, GuildId, HostId},
-    registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
+    ids::{AgentKey, HostId},
+    registry::{ClaimOutcome, MemoryRegistry, Registry},
 };
 use guildhall_host::{
     runner::{RestartPolicy, Runner},
     supervisor::{CreateError, StopError, SupervisorConfig},
 };
 
-use crate::setup::{Setup, exists, key, launch, register, setup, setup_on};
-
-/// A registry that fails on demand: before it does what was asked, or after.
-#[derive(Debug, Default)]
-struct Failing {
-    memory: Mutex<MemoryRegistry>,
-    away: AtomicBool,
-    answers_lost: AtomicBool,
-    /// While somebody holds it, writes of records wait.
-    writes: tokio::sync::Mutex<()>,
-}
-
-impl Failing {
-    fn memory(&self) -> MemoryRegistry {
-        self.memory.lock().unwrap().clone()
-    }
-
-    /// Begins anew, as a registry that kept nothing on disk. Answers what it is now.
-    fn lose_data(&self) -> MemoryRegistry {
-        let empty = MemoryRegistry::new();
-        *self.memory.lock().unwrap() = empty.clone();
-        empty
-    }
-
-    fn fail<T>(&self) -> Result<T, RegistryError> {
-        Err(RegistryError::Unavailable { address: "test".to_owned(), source: "it is away".into() })
-    }
-
-    async fn call<T>(
-        &self,
-        call: impl Future<Output = Result<T, RegistryError>> + Send,
-    ) -> Result<T, RegistryError> {
-        if self.away.load(Ordering::Relaxed) {
-            return self.fail();
-        }
-        let result = call.await;
-        if self.answers_lost.load(Ordering::Relaxed) { self.fail() } else { result }
-    }
-}
-
-#[async_trait]
-impl Registry for Failing {
-    async fn register(&self, h: &HostInfo, l: &LeaseId, t: Duration) -> Result<Registration, RegistryError> {
-        self.call(self.memory().register(h, l, t)).await
-    }
-    async fn renew(
-        &self,
-        h: &HostId,
-        l: &LeaseId,
-        t: Duration,
-        r: Option<&HostInfo>,
-    ) -> Result<(), RegistryError> {
-        self.call(self.memory().renew(h, l, t, r)).await
-    }
-    async fn leave(&self, h: &HostId, l: &LeaseId) -> Result<(), RegistryError> {
-        self.call(self.memory().leave(h, l)).await
-    }
-    async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
-        self.call(self.memory().hosts()).await
-    }
-    fn watch_hosts(&self) -> BoxStream<'static, HostEvent> {
-        self.memory().watch_hosts()
-    }
-    async fn claim(
-        &self,
-        a: &AgentInfo,
-        l: &LeaseId,
-        r: Option<Epoch>,
-    ) -> Result<ClaimOutcome, RegistryError> {
-        self.call(self.memory().claim(a, l, r)).await
-    }
-    async fn reassert(&self, k: &AgentKey, e: Epoch, l: &LeaseId) -> Result<(), RegistryError> {
-        self.call(self.memory().reassert(k, e, l)).await
-    }
-    async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
-        drop(self.writes.lock().await);
-        self.call(self.memory().update(a)).await
-    }
-    async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
-        self.call(self.memory().release(k, e)).await
-    }
-    async fn agent(&self, k: &AgentKey) -> Result<Option<Claimed>, RegistryError> {
-        self.call(self.memory().agent(k)).await
-    }
-    async fn agents_in_guild(&self, g: &GuildId) -> Result<Vec<Claimed>, RegistryError> {
-        self.call(self.memory().agents_in_guild(g)).await
-    }
-    fn watch_guild(&self, g: &GuildId) -> BoxStream<'static, AgentEvent> {
-        self.memory().watch_guild(g)
-    }
-    async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
-        self.call(self.memory().ticket(c)).await
-    }
-}
-
-async fn failing() -> (Setup, Arc<Failing>) {
-    failing_with(|_, _| {}).await
-}
-
-async fn failing_with(change: impl FnOnce(&mut SupervisorConfig, &mut Runner)) -> (Setup, Arc<Failing>) {
-    let failing = Arc::new(Failing::default());
-    let setup = setup_on(failing.memory(), failing.clone(), "h1", change).await;
-    (setup, failing)
-}
+use crate::{
+    failing::{failing, failing_with},
+    setup::{Setup, exists, key, launch, register, setup, setup_on},
+};
 
 /// Waits until the registry's record is as wanted.
 async fn recorded(setup: &Setup, key: &AgentKey, wanted: impl Fn(Option<&AgentInfo>) -> bool) {

@@ -84,6 +84,14 @@ impl PolicySource {
         }
     }
 
+    /// Whether there is a component to load: a quick look, without compiling it.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the source cannot be read, is too large, or is not a component.
+    pub fn check(&self) -> Result<(), LoadError> {
+        check_is_component(&self.name(), &self.read()?)
+    }
+
     fn read(&self) -> Result<Arc<[u8]>, LoadError> {
         let bytes = match self {
             Self::BuiltIn(policy) => return Ok(policy.bytes().into()),

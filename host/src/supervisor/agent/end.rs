@@ -137,7 +137,9 @@ impl Agent {
     /// Gives the identity back, however long the registry is away. Those who wait
     /// are told of the first failure; the rest is this task's own affair.
     async fn give_up(mut self, error: CreateError) {
-        self.recorder.abandon();
+        if let Some(in_doubt) = self.recorder.abandon() {
+            self.claim = in_doubt;
+        }
         self.info.state = AgentState::Stopping;
         let mut waits = retry_waits(self.shared.config.registry_retry);
         while let Err(source) = self.claim.release(&self.info, &*self.shared.registry).await {

@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{
     Shared,
-    claim::{Claim, Refused},
+    claim::Claim,
     error::{CreateError, StopError},
     guild_specs::Holder,
     incarnation::{Incarnation, Sign},
@@ -191,11 +191,17 @@ impl Agent {
                         self.stops.push(answer);
                         Interrupt::Stop { grace: self.usual_grace().min(at_most) }
                     }
-                    Command::Disowned { epoch, error, answer } if epoch == self.info.epoch => {
-                        self.disowned = is_taken(&error).then_some(answer);
+                    Command::Disowned { epoch, error, answer }
+                        if epoch == self.info.epoch && !self.is_claim_in_doubt() =>
+                    {
+                        if !is_taken(&error) {
+                            self.recorder.adopt(&self.info);
+                            continue;
+                        }
+                        self.disowned = Some(answer);
                         Interrupt::Disowned(error)
                     }
-                    // It has been claimed anew since.
+                    // It has been claimed anew since, or perhaps has been.
                     Command::Disowned { .. } => continue,
                 },
                 sign = sign(incarnation.as_deref_mut(), &source) => match sign {
@@ -206,6 +212,10 @@ impl Agent {
                     }
                 },
                 written = self.recorder.drive() => match written {
+                    Written::Adopted(claim, epoch) => {
+                        self.adopted(claim, epoch);
+                        continue;
+                    }
                     Written::Fenced(error) => Interrupt::Disowned(error),
                     written => return Event::Written(written),
                 },
@@ -218,13 +228,7 @@ impl Agent {
                 () = self.shared.closing.cancelled() => Interrupt::Closing,
                 () = reached(deadline) => return Event::Deadline,
             };
-            match interrupt {
-                Interrupt::Disowned(error) if !is_taken(&error) => match self.adopt().await {
-                    Ok(()) => {}
-                    Err(error) => return Event::Interrupt(Interrupt::Disowned(error)),
-                },
-                interrupt => return Event::Interrupt(interrupt),
-            }
+            return Event::Interrupt(interrupt);
         }
     }
 
@@ -232,33 +236,18 @@ impl Agent {
         self.runner.stop_grace.unwrap_or(self.shared.config.stop_grace)
     }
 
-    /// The registry has lost the record, as one does that comes back without its
-    /// data. Nobody else has the agent, so it goes on under a new claim; its process
-    /// keeps the epoch that it was started with.
-    async fn adopt(&mut self) -> Result<(), RegistryError> {
-        let Shared { registry, lease, .. } = &*self.shared;
-        self.recorder.clear();
-        self.claim = Claim::None;
-        match self.claim.take(&self.info, &**registry, lease).await {
-            Ok(epoch) => {
-                tracing::warn!(agent = %self.info.key, old = %self.info.epoch, new = %epoch, "the registry had lost the record");
-                self.info.epoch = epoch;
-                self.show();
-            }
-            Err(Refused::By(holder)) => {
-                return Err(RegistryError::Fenced {
-                    key: self.info.key.clone(),
-                    epoch: self.info.epoch,
-                    current: Some(holder.epoch),
-                });
-            }
-            // The next write finds out again.
-            Err(Refused::Registry(_)) => {
-                self.recorder.put(&self.info);
-                self.recorder.fail();
-            }
-        }
-        Ok(())
+    /// Whether there may be a newer claim of this host's own, which then is what the
+    /// present one is fenced by.
+    fn is_claim_in_doubt(&self) -> bool {
+        matches!(self.claim, Claim::InDoubt { .. }) || self.recorder.is_adopting()
+    }
+
+    /// The registry had lost the record, and the agent has a new claim.
+    fn adopted(&mut self, claim: Claim, epoch: Epoch) {
+        tracing::warn!(agent = %self.info.key, old = %self.info.epoch, new = %epoch, "the registry had lost the record");
+        self.claim = claim;
+        self.info.epoch = epoch;
+        self.record();
     }
 
     /// The first start succeeded: says so to those who wait for it.

@@ -152,7 +152,9 @@ impl Agent {
     #[tracing::instrument(level = "debug", skip_all, fields(agent = %self.info.key))]
     async fn take_claim(&mut self) -> Result<(), Refused> {
         // The claim writes the record too, under an epoch that fences older writes.
-        self.recorder.clear();
+        if let Some(in_doubt) = self.recorder.clear() {
+            self.claim = in_doubt;
+        }
         self.info.state = AgentState::Starting;
         let Shared { registry, lease, .. } = &*self.shared;
         self.info.epoch = self.claim.take(&self.info, &**registry, lease).await?;

@@ -22,6 +22,7 @@ use futures::{
 use guildhall_proto::v1;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 pub use self::builder::{GrpcEngineBuilder, Retries, Timeouts};
 use self::{channels::Channels, directory::Directory};
@@ -93,6 +94,20 @@ impl GrpcEngine {
         self.unless_shut_down(async { timeout(limit, enough).await.map(drop).map_err(late) }).await
     }
 
+    /// Runs an agent under a request id of the caller's, 1 to 256 bytes that no other
+    /// request has. Called again with the same id, because an answer was lost, it gives
+    /// the agent that the earlier call started, instead of
+    /// [`EngineError::AlreadyRunning`].
+    ///
+    /// # Errors
+    /// Those of [`run_agent`](ExecutionEngine::run_agent).
+    #[tracing::instrument(
+        name = "run_agent", skip_all, fields(guild = %launch.key.guild, agent = %launch.key.agent)
+    )]
+    pub async fn run_agent_as(&self, launch: Launch, request_id: &str) -> Result<AgentInfo, EngineError> {
+        self.unless_shut_down(self.shared.run(launch, request_id)).await
+    }
+
     /// Runs `call`, and ends it when the engine is shut down.
     async fn unless_shut_down<T>(
         &self,
@@ -108,9 +123,8 @@ impl GrpcEngine {
 
 #[async_trait]
 impl ExecutionEngine for GrpcEngine {
-    #[tracing::instrument(skip_all, fields(guild = %launch.key.guild, agent = %launch.key.agent))]
     async fn run_agent(&self, launch: Launch) -> Result<AgentInfo, EngineError> {
-        self.unless_shut_down(self.shared.run(launch)).await
+        self.run_agent_as(launch, &Uuid::new_v4().simple().to_string()).await
     }
 
     async fn run_guild(&self, guild: &GuildSpec, options: &LaunchOptions) -> Vec<AgentOutcome> {

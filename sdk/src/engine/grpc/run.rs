@@ -13,7 +13,6 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tracing::{debug, info};
-use uuid::Uuid;
 
 use super::Shared;
 use crate::{
@@ -43,18 +42,22 @@ enum Next {
 }
 
 impl Shared {
-    pub(super) async fn run(&self, launch: Launch) -> Result<AgentInfo, EngineError> {
+    pub(super) async fn run(&self, launch: Launch, request_id: &str) -> Result<AgentInfo, EngineError> {
         launch.check()?;
         let deadline = Instant::now() + self.timeouts.create;
         let late = |_| EngineError::Timeout { what: "starting an agent", after: self.timeouts.create };
-        timeout_at(deadline, self.place_and_create(launch, deadline)).await.map_err(late)?
+        timeout_at(deadline, self.place_and_create(launch, request_id, deadline)).await.map_err(late)?
     }
 
-    async fn place_and_create(&self, launch: Launch, deadline: Instant) -> Result<AgentInfo, EngineError> {
-        let request_id = Uuid::new_v4().simple().to_string();
-        match self.ask_hosts(&launch, &request_id, deadline).await {
+    async fn place_and_create(
+        &self,
+        launch: Launch,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<AgentInfo, EngineError> {
+        match self.ask_hosts(&launch, request_id, deadline).await {
             Err(EngineError::NoHost { key, reason, tried }) if tried.iter().any(is_unreachable) => {
-                let started = self.started_all_the_same(&launch.key, &request_id).await;
+                let started = self.started_all_the_same(&launch.key, request_id).await;
                 started.ok_or(EngineError::NoHost { key, reason, tried })
             }
             result => result,

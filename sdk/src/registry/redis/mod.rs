@@ -70,6 +70,14 @@ impl RedisRegistry {
         Ok(Self { link, schema, hosts, options })
     }
 
+    /// Whether [`connect`](Self::connect) understands the URL. Connects to nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::Address`], which does not show a password.
+    pub fn check_url(url: &str) -> Result<(), RegistryError> {
+        Address::parse(url, &RedisOptions::default()).map(drop)
+    }
+
     /// The connection that calls use, for benchmarks to compare with.
     #[doc(hidden)]
     pub fn connection(&self) -> redis::aio::ConnectionManager {

@@ -1,0 +1,126 @@
+//! A registry that fails on demand.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use guildhall::{
+    agent::{AgentEvent, AgentInfo},
+    host::{HostEvent, HostInfo, LeaseId, LiveHost},
+    ids::{AgentKey, Epoch, GuildId, HostId},
+    registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
+};
+use guildhall_host::{runner::Runner, supervisor::SupervisorConfig};
+
+use crate::setup::{Setup, setup_on};
+
+/// A registry that fails on demand: before it does what was asked, or after.
+#[derive(Debug, Default)]
+pub(crate) struct Failing {
+    memory: Mutex<MemoryRegistry>,
+    pub(crate) away: AtomicBool,
+    pub(crate) answers_lost: AtomicBool,
+    /// While somebody holds it, writes of records wait.
+    pub(crate) writes: tokio::sync::Mutex<()>,
+}
+
+impl Failing {
+    fn memory(&self) -> MemoryRegistry {
+        self.memory.lock().unwrap().clone()
+    }
+
+    /// Begins anew, as a registry that kept nothing on disk. Answers what it is now.
+    pub(crate) fn lose_data(&self) -> MemoryRegistry {
+        let empty = MemoryRegistry::new();
+        *self.memory.lock().unwrap() = empty.clone();
+        empty
+    }
+
+    fn fail<T>(&self) -> Result<T, RegistryError> {
+        Err(RegistryError::Unavailable { address: "test".to_owned(), source: "it is away".into() })
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, RegistryError>> + Send,
+    ) -> Result<T, RegistryError> {
+        if self.away.load(Ordering::Relaxed) {
+            return self.fail();
+        }
+        let result = call.await;
+        if self.answers_lost.load(Ordering::Relaxed) { self.fail() } else { result }
+    }
+}
+
+#[async_trait]
+impl Registry for Failing {
+    async fn register(&self, h: &HostInfo, l: &LeaseId, t: Duration) -> Result<Registration, RegistryError> {
+        self.call(self.memory().register(h, l, t)).await
+    }
+    async fn renew(
+        &self,
+        h: &HostId,
+        l: &LeaseId,
+        t: Duration,
+        r: Option<&HostInfo>,
+    ) -> Result<(), RegistryError> {
+        self.call(self.memory().renew(h, l, t, r)).await
+    }
+    async fn leave(&self, h: &HostId, l: &LeaseId) -> Result<(), RegistryError> {
+        self.call(self.memory().leave(h, l)).await
+    }
+    async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
+        self.call(self.memory().hosts()).await
+    }
+    fn watch_hosts(&self) -> BoxStream<'static, HostEvent> {
+        self.memory().watch_hosts()
+    }
+    async fn claim(
+        &self,
+        a: &AgentInfo,
+        l: &LeaseId,
+        r: Option<Epoch>,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        self.call(self.memory().claim(a, l, r)).await
+    }
+    async fn reassert(&self, k: &AgentKey, e: Epoch, l: &LeaseId) -> Result<(), RegistryError> {
+        self.call(self.memory().reassert(k, e, l)).await
+    }
+    async fn update(&self, a: &AgentInfo) -> Result<(), RegistryError> {
+        drop(self.writes.lock().await);
+        self.call(self.memory().update(a)).await
+    }
+    async fn release(&self, k: &AgentKey, e: Epoch) -> Result<(), RegistryError> {
+        self.call(self.memory().release(k, e)).await
+    }
+    async fn agent(&self, k: &AgentKey) -> Result<Option<Claimed>, RegistryError> {
+        self.call(self.memory().agent(k)).await
+    }
+    async fn agents_in_guild(&self, g: &GuildId) -> Result<Vec<Claimed>, RegistryError> {
+        self.call(self.memory().agents_in_guild(g)).await
+    }
+    fn watch_guild(&self, g: &GuildId) -> BoxStream<'static, AgentEvent> {
+        self.memory().watch_guild(g)
+    }
+    async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
+        self.call(self.memory().ticket(c)).await
+    }
+}
+
+pub(crate) async fn failing() -> (Setup, Arc<Failing>) {
+    failing_with(|_, _| {}).await
+}
+
+pub(crate) async fn failing_with(
+    change: impl FnOnce(&mut SupervisorConfig, &mut Runner),
+) -> (Setup, Arc<Failing>) {
+    let failing = Arc::new(Failing::default());
+    let setup = setup_on(failing.memory(), failing.clone(), "h1", change).await;
+    (setup, failing)
+}
