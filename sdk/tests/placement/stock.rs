@@ -61,7 +61,7 @@ fn round_robin_takes_the_host_whose_turn_the_ticket_says_it_is() {
         assert_eq!(service.place(&request).unwrap().host, host(wanted), "{ticket} {excluded:?}");
     }
     let error = service.place(&request("agent")).unwrap_err();
-    assert_eq!(error.to_string(), "policy round-robin found no host: the request carries no ticket");
+    assert_eq!(error.to_string(), "policy round-robin needs a ticket to decide by");
 }
 
 #[test]
