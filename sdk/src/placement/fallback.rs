@@ -100,6 +100,11 @@ impl Deciders {
         }
     }
 
+    /// Memory of the policy in charge.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.in_charge.memory_bytes()
+    }
+
     pub(super) fn status(&self) -> PolicyStatus {
         let in_charge = Arc::clone(self.in_charge.identity());
         let deciding = self.acting().map_or(&in_charge, |standby| standby.seat.identity());

@@ -57,7 +57,7 @@ pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError, Replac
 pub use fallback::{Fallback, PolicyStatus};
 pub use instance::MAX_REASON_BYTES;
 pub use limits::PolicyLimits;
-pub use policy::{Compiled, Policy};
+pub use policy::{CONTRACT, Compiled, Policy};
 pub use service::PlacementService;
 pub use source::{PolicyChoice, PolicyFiles, PolicySource};
 pub use trust::{InvalidKey, PublicKey, Trust};

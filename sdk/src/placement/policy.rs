@@ -13,6 +13,9 @@ use super::{
     wit::PlacementPre,
 };
 
+/// The version of `placement.wit` that policies are written against.
+pub const CONTRACT: &str = "guildhall:placement@0.1.0";
+
 /// How a policy became machine code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compiled {

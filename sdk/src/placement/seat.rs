@@ -62,6 +62,11 @@ impl Seat {
         self.instance.is_some()
     }
 
+    /// Memory of the instance, if there is one.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.instance.as_ref().map_or(0, Instance::memory_bytes)
+    }
+
     /// Gives up the instance.
     pub(super) fn vacate(&mut self) {
         self.instance = None;

@@ -120,6 +120,12 @@ impl PlacementService {
         self.state().fleet.len()
     }
 
+    /// Memory of the policy in charge, bytes: what its instance has taken so far of what
+    /// [`PolicyLimits`] allows. 0 after a failure, until the next decision.
+    pub fn memory_bytes(&self) -> usize {
+        self.state().deciders.memory_bytes()
+    }
+
     /// Whether the last call of the policy went well. A call after one that did not
     /// may take milliseconds, for an instance is made anew; async code lets such a
     /// call wait elsewhere.
