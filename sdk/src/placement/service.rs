@@ -28,6 +28,10 @@ use super::{
 const REQUESTS_KEPT: usize = 16;
 const KEEP_ONE_OF: u64 = 16;
 
+/// Hosts that are copied at a time for a new policy: few, so that a decision which comes
+/// meanwhile waits no longer than for another decision.
+const HOSTS_COPIED_AT_ONCE: usize = 16;
+
 /// Decides, by a policy, which host gets an agent.
 ///
 /// Share it by reference or in an `Arc`; decisions are made one after another.
@@ -228,7 +232,7 @@ impl PlacementService {
             let part: Vec<_> = state
                 .fleet
                 .range::<HostId, _>((from, Bound::Unbounded))
-                .take(CHANGES_PER_CALL)
+                .take(HOSTS_COPIED_AT_ONCE)
                 .map(|(id, host)| (id.clone(), Arc::clone(host)))
                 .collect();
             drop(state);
