@@ -6,6 +6,7 @@ mod files;
 mod new;
 mod published;
 mod run;
+mod simulate;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Ask a policy for hosts of a fleet that a file describes.
     Run(run::Run),
+    /// Try policies on an invented fleet, and compare what comes of it.
+    Simulate(simulate::Simulate),
     /// Name the policy of a whole fleet: engines and hosts take it over within seconds.
     Publish(published::Publish),
     /// Show which policy a fleet has, and which one each host decides by.
@@ -36,6 +39,7 @@ impl Command {
             Self::Build(build) => build.run(),
             Self::Check(check) => check.run(),
             Self::Run(run) => run.run(),
+            Self::Simulate(simulate) => simulate.run(),
             Self::Publish(publish) => publish.run(),
             Self::Show(show) => show.run(),
         }
