@@ -20,8 +20,9 @@ pub(super) enum Claim {
     None,
     /// Its identity, under this epoch.
     Held(Epoch),
-    /// Perhaps a claim newer than `last`: the answer was lost.
-    InDoubt { last: Option<Epoch>, lease: LeaseId },
+    /// Perhaps a claim newer than `last`, made under one of these leases: answers were
+    /// lost, and the host may have registered anew in between.
+    InDoubt { last: Option<Epoch>, leases: Vec<LeaseId> },
 }
 
 /// Why a claim was not granted.
@@ -49,7 +50,7 @@ impl Claim {
                     *self = Self::Held(epoch);
                     return self.move_to_current_lease(agent, epoch, &under, registry, lease).await;
                 }
-                Ok(ClaimOutcome::Held(holder)) => match self.find(agent, &under, registry).await {
+                Ok(ClaimOutcome::Held(holder)) => match self.find(agent, Some(&under), registry).await {
                     // Our own, from a call whose answer was lost.
                     Ok(Some(epoch)) if replaces != Some(epoch) => {
                         replaces = Some(epoch);
@@ -65,7 +66,7 @@ impl Claim {
                 }
                 Err(error) => error,
             };
-            *self = Self::InDoubt { last: replaces, lease: under };
+            self.doubt(replaces, under);
             return Err(Refused::Registry(error));
         }
     }
@@ -90,12 +91,21 @@ impl Claim {
     }
 
     /// What is known of it when an attempt to take it was given up half way.
-    pub(super) fn in_doubt(self, lease: &watch::Receiver<LeaseId>) -> Self {
-        match self {
-            Self::InDoubt { .. } => self,
-            Self::None => Self::InDoubt { last: None, lease: lease.borrow().clone() },
-            Self::Held(epoch) => Self::InDoubt { last: Some(epoch), lease: lease.borrow().clone() },
+    pub(super) fn in_doubt(mut self, lease: &watch::Receiver<LeaseId>) -> Self {
+        self.doubt(self.last(), lease.borrow().clone());
+        self
+    }
+
+    /// A claim may have been made under `lease`.
+    fn doubt(&mut self, last: Option<Epoch>, lease: LeaseId) {
+        let mut leases = match std::mem::take(self) {
+            Self::InDoubt { leases, .. } => leases,
+            Self::None | Self::Held(_) => Vec::new(),
+        };
+        if !leases.contains(&lease) {
+            leases.push(lease);
         }
+        *self = Self::InDoubt { last, leases };
     }
 
     /// Gives the identity back.
@@ -107,10 +117,7 @@ impl Claim {
         let epoch = match self {
             Self::None => None,
             Self::Held(epoch) => Some(*epoch),
-            Self::InDoubt { lease, .. } => {
-                let lease = lease.clone();
-                self.find(agent, &lease, registry).await?
-            }
+            Self::InDoubt { .. } => self.find(agent, None, registry).await?,
         };
         if let Some(epoch) = epoch {
             match registry.release(&agent.key, epoch).await {
@@ -133,21 +140,21 @@ impl Claim {
     }
 
     /// The epoch of the present claim, if it is this one: the last that is known of,
-    /// or one that this host made under `lease` or under the lease of the claim in
-    /// doubt. No other process has those leases.
+    /// or one that this host made under `lease` or under a lease of the claim in doubt.
+    /// No other process has those leases.
     async fn find(
         &self,
         agent: &AgentInfo,
-        lease: &LeaseId,
+        lease: Option<&LeaseId>,
         registry: &dyn Registry,
     ) -> Result<Option<Epoch>, RegistryError> {
         let in_doubt = match self {
-            Self::InDoubt { lease, .. } => Some(lease),
-            Self::None | Self::Held(_) => None,
+            Self::InDoubt { leases, .. } => leases.as_slice(),
+            Self::None | Self::Held(_) => &[],
         };
         let found = registry.agent(&agent.key).await?;
         let ours = found.filter(|found| {
-            let by_us = found.lease == *lease || Some(&found.lease) == in_doubt;
+            let by_us = lease == Some(&found.lease) || in_doubt.contains(&found.lease);
             Some(found.agent.epoch) == self.last() || (found.agent.host == agent.host && by_us)
         });
         Ok(ours.map(|found| found.agent.epoch))

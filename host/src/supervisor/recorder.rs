@@ -179,14 +179,17 @@ impl Recorder {
         }
     }
 
-    fn write(&self, record: Arc<AgentInfo>) -> Write {
+    fn write(&mut self, record: Arc<AgentInfo>) -> Write {
         let span = tracing::debug_span!("record", agent = %record.key, epoch = %record.epoch);
         let registry = Arc::clone(&self.registry);
-        match self.adopting.clone() {
+        match self.adopting.take() {
             None => {
                 Box::pin(async move { Outcome::Updated(registry.update(&record).await) }.instrument(span))
             }
-            Some(mut claim) => {
+            Some(claim) => {
+                // From here on it may be made, whatever becomes of the answer.
+                let mut claim = claim.in_doubt(&self.lease);
+                self.adopting = Some(claim.clone());
                 let lease = self.lease.clone();
                 let adopt = async move {
                     let taken = claim.take(&record, &*registry, &lease).await;

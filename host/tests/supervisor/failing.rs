@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Failing {
     memory: Mutex<MemoryRegistry>,
     pub(crate) away: AtomicBool,
     pub(crate) answers_lost: AtomicBool,
+    /// How often something was claimed, or would have been.
+    pub(crate) claims: AtomicU32,
     /// While somebody holds it, writes of records wait.
     pub(crate) writes: tokio::sync::Mutex<()>,
 }
@@ -88,7 +90,9 @@ impl Registry for Failing {
         l: &LeaseId,
         r: Option<Epoch>,
     ) -> Result<ClaimOutcome, RegistryError> {
-        self.call(self.memory().claim(a, l, r)).await
+        let claimed = self.call(self.memory().claim(a, l, r)).await;
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        claimed
     }
     async fn reassert(&self, k: &AgentKey, e: Epoch, l: &LeaseId) -> Result<(), RegistryError> {
         self.call(self.memory().reassert(k, e, l)).await

@@ -206,6 +206,29 @@ async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
 }
 
 #[tokio::test]
+async fn a_restart_whose_answer_was_lost_is_found_also_under_the_lease_before() {
+    let (setup, registry) = failing().await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    registry.answers_lost.store(true, Ordering::Relaxed);
+    setup.order(&agent, Order::Crash).await;
+    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.epoch > agent.epoch)).await;
+    // The host registers anew, and tries again under its new lease, more than once.
+    let old = setup.lease.borrow().clone();
+    setup.registry.leave(&HostId::new("h1").unwrap(), &old).await.unwrap();
+    setup.lease.send_replace(register(&setup.registry, "h1").await);
+    let claims = registry.claims.load(Ordering::Relaxed);
+    while registry.claims.load(Ordering::Relaxed) < claims + 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    registry.answers_lost.store(false, Ordering::Relaxed);
+    let again =
+        setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
+    assert_eq!(setup.ping(&again).await.epoch, again.epoch.0);
+    setup.stop_all().await;
+    setup.assert_nothing_left().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_another_host_has_is_refused_and_named() {
     let memory = MemoryRegistry::new();
     let one = setup_on(memory.clone(), Arc::new(memory.clone()), "h1", |_, _| {}).await;
