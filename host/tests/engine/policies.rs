@@ -18,6 +18,7 @@ both!(
     a_new_policy_takes_over_while_agents_are_started,
     the_whole_fleet_follows_the_policy_that_the_registry_names,
     a_policy_that_is_not_trusted_decides_nothing,
+    a_published_policy_that_is_no_policy_keeps_nobody_from_starting,
 );
 
 const SOON: Duration = Duration::from_millis(5);
@@ -100,6 +101,23 @@ async fn a_policy_that_is_not_trusted_decides_nothing(pair: Pair) {
     world.registry.publish_policy(Some(&policy)).await.unwrap();
     tokio::time::sleep(20 * SOON).await;
     assert_eq!(engine.policy().name, "round-robin");
+    engine.shutdown().await;
+    world.end().await;
+}
+
+async fn a_published_policy_that_is_no_policy_keeps_nobody_from_starting(pair: Pair) {
+    let broken = PolicyArtifact::new("broken", *b"no policy");
+    pair[0].publish_policy(Some(&broken)).await.unwrap();
+    let world = world(pair, 1).await;
+    let engine = world.engine().await;
+    assert_eq!(engine.policy().name, "round-robin");
+    engine.run_agent(launch("a")).await.unwrap();
+    // What is chosen for this engine alone is another matter.
+    let engine_of_broken = world.fleet.engine().policy(broken).build().await;
+    assert!(matches!(
+        engine_of_broken.unwrap_err(),
+        EngineError::LoadPolicy(LoadError::NotAComponent { .. })
+    ));
     engine.shutdown().await;
     world.end().await;
 }

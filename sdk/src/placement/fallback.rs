@@ -83,7 +83,7 @@ impl Deciders {
 
     /// Puts another policy in charge, which begins with a clean record.
     pub(super) fn appoint(&mut self, seat: Seat) -> Seat {
-        self.works();
+        self.clear_record();
         std::mem::replace(&mut self.in_charge, seat)
     }
 
@@ -179,6 +179,10 @@ impl Deciders {
         if self.acting().is_some() {
             tracing::warn!(policy = %self.in_charge.identity(), "policy works, and decides again");
         }
+        self.clear_record();
+    }
+
+    fn clear_record(&mut self) {
         if self.failures > 0 {
             (self.failures, self.last_failure) = (0, None);
         }

@@ -6,7 +6,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     GrpcEngine, Shared,
@@ -116,7 +116,7 @@ impl GrpcEngineBuilder {
     }
 
     /// The policy that decides; unless told, the one that the registry names for the
-    /// fleet. A source that can change is followed: what it has anew takes over while
+    /// fleet, or round-robin when that cannot be used. A source that can change is followed: what it has anew takes over while
     /// decisions go on, unless it proves to be of no use.
     pub fn policy(mut self, policy: impl Into<PolicyChoice>) -> Self {
         self.policy = policy.into();
@@ -186,6 +186,7 @@ impl GrpcEngineBuilder {
             }
             (None, None) => return Err(EngineError::NoSource),
         };
+        let follows_fleet = matches!(self.policy, PolicyChoice::Fleet);
         let source: Arc<dyn PolicySource> = match (self.policy, &self.registry) {
             (PolicyChoice::Fleet, Some(registry)) => Arc::new(FleetPolicy::new(registry.clone())),
             (PolicyChoice::Fleet, None) => Arc::new(BuiltIn::RoundRobin),
@@ -193,7 +194,14 @@ impl GrpcEngineBuilder {
             (PolicyChoice::Path(path), _) => Arc::new(PolicyFiles::new(path)),
             (PolicyChoice::Source(source), _) => source,
         };
-        let (placement, loaded) = self.preparation.service(&*source).await?;
+        let (placement, seen) = match self.preparation.service(&*source).await {
+            // What somebody published must not keep engines and hosts from starting.
+            Err(error) if follows_fleet => {
+                error!(%error, "the fleet's policy cannot be used; round-robin decides until there is another");
+                (self.preparation.service(&BuiltIn::RoundRobin).await?.0, String::new())
+            }
+            made => made?,
+        };
         let placement = Arc::new(placement);
         let fleet = Arc::new(Fleet::new());
         let channels = Arc::new(Channels::default());
@@ -212,7 +220,7 @@ impl GrpcEngineBuilder {
         let mut size = fleet.size();
         let (weak, cancelled) = (Arc::downgrade(&shared), &shared.cancelled);
         shared.tasks.spawn(follow(weak.clone(), discovery, cancelled.clone()));
-        shared.tasks.spawn(policy::follow(weak, source, loaded, self.preparation, cancelled.clone()));
+        shared.tasks.spawn(policy::follow(weak, source, seen, self.preparation, cancelled.clone()));
         if timeout(self.timeouts.list, size.wait_for(Option::is_some)).await.is_err() {
             warn!("no snapshot of the fleet yet; the engine goes on waiting for one");
         }
