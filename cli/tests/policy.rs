@@ -190,7 +190,7 @@ fn a_check_for_programs_is_one_json_object() {
 }
 
 #[test]
-fn a_published_policy_is_shown() {
+fn a_published_policy_is_shown_until_it_is_withdrawn() {
     let redis = RedisServer::start().unwrap();
     let url = redis.url();
     let fleet = ["--redis-url", url.as_str()];
@@ -199,4 +199,6 @@ fn a_published_policy_is_shown() {
     let said = done(&mut guildhall(Path::new("."), &[&["publish", "least-loaded"][..], &fleet].concat()));
     assert!(said.starts_with("published least-loaded@"), "{said}");
     assert!(show().starts_with("published  least-loaded@"), "{}", show());
+    done(&mut guildhall(Path::new("."), &[&["withdraw"][..], &fleet].concat()));
+    assert!(show().starts_with("published  nothing"), "{}", show());
 }

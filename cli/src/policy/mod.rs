@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Simulate(simulate::Simulate),
     /// Name the policy of a whole fleet: engines and hosts take it over within seconds.
     Publish(published::Publish),
+    /// Take that back: the fleet decides by round-robin.
+    Withdraw(published::Withdraw),
     /// Show which policy a fleet has, and which one each host decides by.
     Show(published::Show),
 }
@@ -41,6 +43,7 @@ impl Command {
             Self::Run(run) => run.run(),
             Self::Simulate(simulate) => simulate.run(),
             Self::Publish(publish) => publish.run(),
+            Self::Withdraw(withdraw) => withdraw.run(),
             Self::Show(show) => show.run(),
         }
     }

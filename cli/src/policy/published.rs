@@ -47,6 +47,20 @@ impl Publish {
 }
 
 #[derive(clap::Args)]
+pub(crate) struct Withdraw {
+    #[command(flatten)]
+    fleet: Fleet,
+}
+
+impl Withdraw {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        self.fleet.with(async |registry| Ok(registry.publish_policy(None).await?))?;
+        println!("withdrawn; engines and hosts decide by round-robin within 5 seconds");
+        Ok(())
+    }
+}
+
+#[derive(clap::Args)]
 pub(crate) struct Show {
     #[command(flatten)]
     fleet: Fleet,

@@ -27,7 +27,8 @@ const MAX_SIGNATURE_BYTES: u64 = 4 << 10;
 pub enum BuiltIn {
     /// Each host in its turn, over all engines of the fleet.
     RoundRobin,
-    /// The host with the most room, by agents, CPU and memory.
+    /// The host with more room, by agents, CPU and memory, of two that are drawn; in small
+    /// fleets of all.
     LeastLoaded,
 }
 
