@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guildhall::placement::{
-    BuiltIn, CompiledCache, Fallback, FleetChange, PlacementService, Policy, ReplaceError,
+    BuiltIn, Candidate, CompiledCache, Fallback, FleetChange, PlacementService, Policy, ReplaceError,
 };
 
 use crate::{
-    host, join, load,
+    host, load,
     made::{self, result},
     request, service,
 };
@@ -88,6 +88,11 @@ fn a_new_policy_begins_with_a_clean_record() {
     assert_eq!(service.place(&request("agent")).unwrap().policy.name, "better");
 }
 
+/// A host that never gets full.
+fn roomy(id: &str) -> FleetChange {
+    FleetChange::Upsert(Candidate::new(host(id), u32::MAX))
+}
+
 /// Whatever happens meanwhile, no decision fails, and a new policy knows the fleet as it
 /// is.
 #[test]
@@ -96,7 +101,7 @@ fn decisions_and_changes_of_the_fleet_go_on_while_policies_are_replaced() {
         PlacementService::new(built_in(BuiltIn::LeastLoaded), &serde_json::Value::Null, Default::default())
             .unwrap();
     let ids: Vec<_> = (0..1000).map(|at| format!("host-{at:04}")).collect();
-    service.observe(ids.iter().map(|id| join(id)));
+    service.observe(ids.iter().map(|id| roomy(id)));
     let policies = [built_in(BuiltIn::RoundRobin), built_in(BuiltIn::LeastLoaded)];
     let ending = AtomicBool::new(false);
     let going_on = || !ending.load(Ordering::Relaxed);
@@ -111,7 +116,7 @@ fn decisions_and_changes_of_the_fleet_go_on_while_policies_are_replaced() {
         scope.spawn(|| {
             for id in ids.iter().cycle().take_while(|_| going_on()) {
                 service.observe([FleetChange::Remove(host(id))]);
-                service.observe([join(id)]);
+                service.observe([roomy(id)]);
             }
         });
         for round in 0..40 {
