@@ -29,7 +29,7 @@ lint: ## Formatting and clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-unit: redis tools ## The tests alone. ARGS="NAME" runs some of them
+unit: redis tools wasm ## The tests alone. ARGS="NAME" runs some of them
 	$(CARGO) test --release --workspace $(ARGS)
 
 doc: ## The documentation of the public items, without a warning

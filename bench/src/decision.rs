@@ -107,7 +107,7 @@ async fn measure<P: kit::Policy>(policy: BuiltIn, hosts: usize) -> Result<Rounds
 }
 
 /// The same host for both: some load, which differs from its neighbours'.
-fn candidate(at: usize) -> Result<(Candidate, kit::Candidate)> {
+pub(crate) fn candidate(at: usize) -> Result<(Candidate, kit::Candidate)> {
     let id = format!("agent-host-{at:05}");
     let cpu_fraction = (at * 7919 % 1000) as f64 / 1000.0;
     let memory_total = 32 << 30;
@@ -124,7 +124,7 @@ fn candidate(at: usize) -> Result<(Candidate, kit::Candidate)> {
 }
 
 /// The same request for both.
-fn request(at: usize) -> Result<(PlacementRequest, kit::Request)> {
+pub(crate) fn request(at: usize) -> Result<(PlacementRequest, kit::Request)> {
     let (guild, agent) = (format!("guild-{}", at / 8), format!("agent-{at}"));
     let mut ours = kit::Request::new(&guild, &agent);
     ours.name = format!("Agent {at}");

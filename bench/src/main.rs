@@ -18,6 +18,7 @@ mod spans;
 mod stage;
 mod start_rate;
 mod stats;
+mod under_load;
 mod workload;
 
 use anyhow::{Context, Result};
@@ -41,6 +42,7 @@ enum Figure {
     IsRunning,
     Heartbeat,
     Decision,
+    UnderLoad,
     Memory,
     /// The last: from then on spans are recorded.
     RunAgent,
@@ -53,6 +55,7 @@ impl Figure {
             Self::IsRunning => is_running::take().await,
             Self::Heartbeat => heartbeat::take().await,
             Self::Decision => decision::take().await,
+            Self::UnderLoad => under_load::take().await,
             Self::Memory => memory::take().await,
             Self::RunAgent => run_agent::take().await,
         }

@@ -8,7 +8,7 @@ use guildhall::{
     agent::{AgentInfo, AgentState},
     host::{HostInfo, HostLoad, LeaseId},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
-    placement::{BuiltIn, CompiledCache, Policy},
+    placement::{BuiltIn, CompiledCache, Policy, PolicyIdentity},
     registry::{ClaimOutcome, RedisRegistry, Registration, Registry},
 };
 
@@ -41,7 +41,7 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
             memory_used: 9 << 30,
             memory_total: 32 << 30,
         },
-        policy: policy.identity().clone(),
+        policy: PolicyIdentity::clone(policy.identity()),
     };
     let lease = LeaseId::fresh();
     let registered = registry.register(&host, &lease, LEASE).await?;

@@ -14,7 +14,7 @@ use std::{
 use clap::Parser;
 use guildhall::{
     ids::HostId,
-    placement::{CompiledCache, PolicySource},
+    placement::{BuiltIn, CompiledCache, PolicyChoice, PublicKey, Sha256Digest, Trust},
     registry::RedisRegistry,
 };
 
@@ -82,13 +82,30 @@ pub struct HostArgs {
     #[arg(long, env = "REGISTRY_PATIENCE", value_name = "DURATION", default_value = "30s")]
     pub registry_patience: String,
 
-    /// The policy for `RunAgent`: `round-robin`, `least-loaded` or the path of a component.
-    #[arg(long, env = "POLICY", value_name = "NAME|FILE", default_value = "round-robin")]
+    /// The policy for `RunAgent`: `fleet` for the one that the registry names (round-robin
+    /// as long as it names none), `round-robin`, `least-loaded`, or the path of a component
+    /// or of a folder with `policy.wasm` and `settings.json`. A path is followed: what is
+    /// put in its place takes over.
+    #[arg(long, env = "POLICY", value_name = "NAME|PATH", default_value = "fleet")]
     pub policy: String,
 
-    /// The policy's settings, a JSON object.
+    /// The settings of a policy that brings none along, a JSON object.
     #[arg(long, env = "POLICY_SETTINGS", value_name = "JSON", default_value = "{}")]
     pub policy_settings: String,
+
+    /// SHA-256 digests of the only policies that may decide. Unset: any may.
+    #[arg(long, env = "POLICY_SHA256", value_name = "DIGEST,…", default_value = "")]
+    pub policy_sha256: String,
+
+    /// Files with ed25519 public keys in PEM: only policies that one of them has signed may
+    /// decide. Unset: unsigned ones too.
+    #[arg(long, env = "POLICY_KEYS", value_name = "FILE,…", default_value = "")]
+    pub policy_keys: String,
+
+    /// What decides when the policy has failed three times in a row: a built-in policy, or
+    /// `refuse` for nothing.
+    #[arg(long, env = "POLICY_FALLBACK", value_name = "NAME", default_value = "round-robin")]
+    pub policy_fallback: String,
 
     /// Where compiled policies are kept. Unset: in the user's cache folder; empty: nowhere.
     #[arg(long, env = "POLICY_CACHE", value_name = "FOLDER")]
@@ -177,9 +194,13 @@ pub struct HostConfig {
     /// How long claims hold without a renewal.
     pub lease: Duration,
     /// The policy for `RunAgent`.
-    pub policy: PolicySource,
-    /// Its settings.
+    pub policy: PolicyChoice,
+    /// The settings of a policy that brings none along.
     pub policy_settings: serde_json::Value,
+    /// Which policies may decide.
+    pub trust: Trust,
+    /// What decides when the policy fails again and again; `None`: nothing.
+    pub policy_fallback: Option<BuiltIn>,
     /// Where compiled policies are kept.
     pub policy_cache: CompiledCache,
     /// How long a drain may take.
@@ -201,8 +222,10 @@ impl HostConfig {
             labels: BTreeMap::new(),
             heartbeat: Duration::from_secs(20),
             lease: Duration::from_secs(10),
-            policy: PolicySource::parse("round-robin"),
+            policy: PolicyChoice::default(),
             policy_settings: serde_json::Value::Null,
+            trust: Trust::default(),
+            policy_fallback: Some(BuiltIn::RoundRobin),
             policy_cache: CompiledCache::default(),
             drain_timeout: Duration::from_secs(25),
             supervisor: SupervisorConfig::new(id, std::env::temp_dir()),
@@ -305,8 +328,22 @@ impl HostArgs {
             check.mistake("LEASE", &self.lease, "is shorter than 1s: a short pause of the host would end it");
         }
 
-        let policy = PolicySource::parse(&self.policy);
+        let policy = PolicyChoice::parse(&self.policy);
         check.check("POLICY", &self.policy, policy.check());
+        let digests = parts(&self.policy_sha256)
+            .map(|digest| check.check("POLICY_SHA256", &digest, Sha256Digest::try_from(digest.to_owned())));
+        let pinned = digests.collect::<Vec<_>>().into_iter().flatten().collect();
+        let keys =
+            parts(&self.policy_keys).map(|file| check.check("POLICY_KEYS", &file, PublicKey::read(file)));
+        let keys = keys.collect::<Vec<_>>().into_iter().flatten().collect();
+        let policy_fallback = BuiltIn::named(&self.policy_fallback);
+        if policy_fallback.is_none() && self.policy_fallback != "refuse" {
+            check.mistake(
+                "POLICY_FALLBACK",
+                &self.policy_fallback,
+                "is neither a built-in policy nor refuse",
+            );
+        }
         let policy_settings = check
             .check("POLICY_SETTINGS", &self.policy_settings, serde_json::from_str(&self.policy_settings))
             .unwrap_or(serde_json::Value::Null);
@@ -320,7 +357,7 @@ impl HostArgs {
         };
 
         let mut labels = BTreeMap::new();
-        for label in self.labels.split(',').map(str::trim).filter(|label| !label.is_empty()) {
+        for label in parts(&self.labels) {
             match label.split_once('=') {
                 Some((key, value)) if !key.trim().is_empty() => {
                     labels.insert(key.trim().to_owned(), value.trim().to_owned());
@@ -359,6 +396,8 @@ impl HostArgs {
             lease,
             policy,
             policy_settings,
+            trust: Trust { pinned, keys },
+            policy_fallback,
             policy_cache,
             drain_timeout,
             supervisor,
@@ -429,6 +468,11 @@ impl Check {
             }
         }
     }
+}
+
+/// The parts of a list with commas; none of an empty one.
+fn parts(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 fn machine_name() -> String {

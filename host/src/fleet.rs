@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use guildhall::{
     engine::{GrpcEngine, GrpcEngineBuilder},
     ids::{HostId, InvalidId},
-    placement::PolicySource,
+    placement::PolicyChoice,
     registry::{MemoryRegistry, Registry},
 };
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ pub struct FleetBuilder {
     prefix: String,
     capacity: u32,
     registry: Option<Arc<dyn Registry>>,
-    policy: PolicySource,
+    policy: PolicyChoice,
     heartbeat: Duration,
     configure: Option<fn(&mut HostConfig)>,
 }
@@ -54,7 +54,7 @@ impl FleetBuilder {
 
     /// The policy that the hosts decide with for `RunAgent`, and
     /// [`Fleet::engine`] too: round-robin.
-    pub fn policy(mut self, policy: impl Into<PolicySource>) -> Self {
+    pub fn policy(mut self, policy: impl Into<PolicyChoice>) -> Self {
         self.policy = policy.into();
         self
     }
@@ -129,7 +129,7 @@ pub enum FleetError {
 pub struct Fleet {
     hosts: Vec<Host>,
     registry: Arc<dyn Registry>,
-    policy: PolicySource,
+    policy: PolicyChoice,
     /// Removed when the fleet is dropped.
     runtime_dir: TempDir,
 }
@@ -143,7 +143,7 @@ impl Fleet {
             prefix: "host".to_owned(),
             capacity: 100,
             registry: None,
-            policy: PolicySource::parse("round-robin"),
+            policy: PolicyChoice::default(),
             heartbeat: Duration::from_secs(1),
             configure: None,
         }

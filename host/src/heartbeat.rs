@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::Fuse};
 use guildhall::{
     host::{HostInfo, LeaseId},
+    placement::PolicyIdentity,
     registry::{Registration, Registry, RegistryError},
 };
 use tokio::{
@@ -37,6 +38,8 @@ pub(crate) struct Heartbeat {
     pub(crate) supervisor: Supervisor,
     /// What the host says about itself; its load is filled in here.
     pub(crate) info: watch::Sender<HostInfo>,
+    /// The policy in charge, which the host also says about itself.
+    pub(crate) policy: watch::Receiver<Arc<PolicyIdentity>>,
     pub(crate) lease: watch::Sender<LeaseId>,
     /// Whether the lease was in force when the registry last answered.
     pub(crate) in_force: watch::Sender<bool>,
@@ -70,6 +73,7 @@ impl Heartbeat {
         let mut renewals = ticks(every);
         let mut reports = ticks(self.interval);
         let mut meter = LoadMeter::new();
+        let mut policy = self.policy.clone();
         // Draining is told at once, so that nobody chooses this host any more.
         let mut info = self.info.subscribe();
         let mut draining = info.borrow_and_update().draining;
@@ -82,6 +86,11 @@ impl Heartbeat {
                 () = &mut reassertion => continue,
                 _ = renewals.tick() => {}
                 _ = reports.tick() => report_due = true,
+                Ok(()) = policy.changed() => {
+                    let now = PolicyIdentity::clone(&policy.borrow_and_update());
+                    self.info.send_modify(|info| info.policy = now);
+                    report_due = true;
+                }
                 _ = info.changed() => {
                     let now = info.borrow_and_update().draining;
                     if std::mem::replace(&mut draining, now) == now {

@@ -14,6 +14,7 @@ use guildhall::{
     host::{HostInfo, HostLoad, LeaseId},
     ids::HostId,
     launch::MAX_LAUNCH_BYTES,
+    placement::PolicyIdentity,
     registry::{Registry, RegistryError},
 };
 use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServiceServer};
@@ -129,6 +130,8 @@ impl Host {
             .policy(config.policy.clone())
             .policy_settings(config.policy_settings.clone())
             .compiled_cache(config.policy_cache.clone())
+            .trust(config.trust.clone())
+            .fallback(config.policy_fallback)
             .build()
             .await?;
 
@@ -140,7 +143,7 @@ impl Host {
             capacity: config.supervisor.capacity,
             draining: false,
             load: HostLoad { running: 0, starts_in_flight: 0, ..meter.measure(Default::default()) },
-            policy: engine.policy().clone(),
+            policy: PolicyIdentity::clone(&engine.policy()),
         };
         // Nothing is claimed before the lease is there: the service comes last.
         let lease = watch::Sender::new(LeaseId::default());
@@ -166,6 +169,7 @@ impl Host {
             registry: registry.clone(),
             supervisor: supervisor.clone(),
             info: info.clone(),
+            policy: engine.policy_changes(),
             lease,
             in_force: in_force.clone(),
             length: config.lease,

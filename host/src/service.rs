@@ -102,7 +102,13 @@ impl AgentHostService for Service {
         let mut info = self.info.borrow().clone();
         let mut meter = self.meter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         info.load = meter.measure(self.supervisor.counts());
-        Ok(Response::new(wire::host_to_wire(info, *self.lease_in_force.borrow())))
+        let policy = self.engine.policy_status();
+        info.policy = (*policy.in_charge).clone();
+        Ok(Response::new(v1::HealthResponse {
+            deciding_policy: Some(wire::policy_to_wire(&policy.deciding)),
+            policy_failure: policy.last_failure.unwrap_or_default(),
+            ..wire::host_to_wire(info, *self.lease_in_force.borrow())
+        }))
     }
 
     type WatchAgentsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchAgentsResponse, Status>> + Send>>;

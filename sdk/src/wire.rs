@@ -232,11 +232,19 @@ pub fn host_to_wire(host: HostInfo, lease_in_force: bool) -> v1::HealthResponse 
         memory_used: host.load.memory_used,
         memory_total: host.load.memory_total,
         draining: host.draining,
-        policy: Some(v1::Policy { name: host.policy.name, sha256: host.policy.sha256.to_string() }),
+        policy: Some(policy_to_wire(&host.policy)),
+        // For the one who knows the policy at work to fill in.
+        deciding_policy: None,
+        policy_failure: String::new(),
         lease_in_force,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         endpoint: host.endpoint,
     }
+}
+
+/// A policy, for the wire.
+pub fn policy_to_wire(policy: &PolicyIdentity) -> v1::Policy {
+    v1::Policy { name: policy.name.clone(), sha256: policy.sha256.to_string() }
 }
 
 /// A host from the wire.

@@ -1,9 +1,7 @@
 //! Chores of this workspace that are programs: `cargo run --release -p xtask -- --help`.
 
-mod component;
 mod policies;
 mod record;
-mod toolchain;
 
 use std::path::PathBuf;
 
@@ -27,19 +25,11 @@ enum Chore {
         #[arg(long, value_name = "PATH")]
         rustc: Option<PathBuf>,
     },
-    /// Make a policy component of a core module that `cargo build` made.
-    Component {
-        /// The core module.
-        module: PathBuf,
-        /// Where the component goes.
-        output: PathBuf,
-    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Policies { check: true, rustc } => policies::check(rustc),
         Chore::Policies { check: false, rustc } => policies::refresh(rustc),
-        Chore::Component { module, output } => component::convert(&module, &output),
     }
 }

@@ -6,12 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use guildhall_policy_build::{Toolchain, encode};
 
-use crate::{
-    component,
-    record::{self, Entry},
-    toolchain::Toolchain,
-};
+use crate::record::{self, Entry};
 
 /// The stock policies, by the name of their folder and of their component.
 const POLICIES: [&str; 2] = ["round-robin", "least-loaded"];
@@ -95,6 +92,7 @@ fn choose(rustc: Option<PathBuf>, entries: &[Entry]) -> anyhow::Result<Toolchain
 fn build(toolchain: &Toolchain) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
     let target_dir = target_dir();
     let mut cargo = toolchain.cargo(&workspace(), &target_dir)?;
+    cargo.args(["--locked", "--profile", "policy"]);
     for policy in POLICIES {
         cargo.args(["-p", &format!("guildhall-policy-{policy}")]);
     }
@@ -106,7 +104,7 @@ fn build(toolchain: &Toolchain) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> 
             let module = format!("guildhall_policy_{}.wasm", policy.replace('-', "_"));
             let module = target_dir.join("wasm32-unknown-unknown/policy").join(module);
             let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
-            let component = component::encode(&module).with_context(|| format!("policy {policy}"))?;
+            let component = encode(&module).with_context(|| format!("policy {policy}"))?;
             accept(toolchain, policy, &component)?;
             Ok((policy, component))
         })

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use guildhall::{agent::AgentInfo, engine::GrpcEngine, placement::PolicySource};
+use guildhall::{agent::AgentInfo, engine::GrpcEngine, placement::PolicyChoice};
 use guildhall_host::{
     Fleet,
     runner::{Runner, RunnerTable, Template},
@@ -37,7 +37,7 @@ impl DemoFleet {
     }
 
     /// An engine that decides by this policy.
-    pub(crate) async fn engine(&self, policy: impl Into<PolicySource>) -> Result<GrpcEngine> {
+    pub(crate) async fn engine(&self, policy: impl Into<PolicyChoice>) -> Result<GrpcEngine> {
         let engine = self.fleet.engine().policy(policy).build().await?;
         engine.wait_for_hosts(self.hosts, Duration::from_secs(10)).await?;
         Ok(engine)

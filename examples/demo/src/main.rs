@@ -21,7 +21,7 @@ use guildhall::{
     engine::{ExecutionEngine, GrpcEngine},
     ids::AgentKey,
     launch::LaunchOptions,
-    placement::{BuiltIn, PolicySource},
+    placement::{BuiltIn, PolicyChoice},
     spec::GuildSpec,
 };
 
@@ -90,19 +90,21 @@ async fn run(args: &Args) -> Result<Report> {
 
 /// What happens while the fleet runs.
 async fn tour(args: &Args, guild: &GuildSpec, fleet: &DemoFleet, say: &mut Say) -> Result<Report> {
-    let policy = PolicySource::parse(&args.policy);
+    let policy = PolicyChoice::parse(&args.policy);
     let engine = fleet.engine(policy.clone()).await?;
     let agents = place(&engine, guild, fleet, say).await?;
     let victim = agents.first().context("the guild has no agents")?.key.clone();
     let restarted = kill_and_await(&engine, &victim, fleet, say).await?;
 
     let agents = engine.get_agents_in_guild(guild.id()).await?;
-    let report = Report::new(guild, engine.policy(), &engine.hosts(), &agents, restarted);
+    let report = Report::new(guild, &engine.policy(), &engine.hosts(), &agents, restarted);
     stop(&engine, guild).await?;
     engine.shutdown().await;
 
-    let second =
-        if policy == BuiltIn::LeastLoaded.into() { BuiltIn::RoundRobin } else { BuiltIn::LeastLoaded };
+    let second = match policy {
+        PolicyChoice::BuiltIn(BuiltIn::LeastLoaded) => BuiltIn::RoundRobin,
+        _ => BuiltIn::LeastLoaded,
+    };
     let engine = fleet.engine(second).await?;
     place(&engine, guild, fleet, say).await?;
     stop(&engine, guild).await?;

@@ -102,6 +102,8 @@ impl Table {
         let (new, answer) = decide(entries.agents.get(key));
         if let Some(NewEntry { info, commands, start }) = new {
             let entry = Entry { info, commands, start: Some(start), undoing: false, shown: false };
+            // One that has ended is no longer seen from here on.
+            entries.remove(key);
             entries.agents.insert(key.clone(), entry);
         }
         answer

@@ -5,6 +5,7 @@
 mod backends;
 mod crashes;
 mod identity;
+mod policies;
 mod refusals;
 mod running;
 mod setup;

@@ -14,6 +14,7 @@ use guildhall::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyArtifact, Sha256Digest},
     registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
 };
 use guildhall_host::{runner::Runner, supervisor::SupervisorConfig};
@@ -114,6 +115,15 @@ impl Registry for Failing {
     }
     async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
         self.call(self.memory().ticket(c)).await
+    }
+    async fn publish_policy(&self, p: Option<&PolicyArtifact>) -> Result<(), RegistryError> {
+        self.call(self.memory().publish_policy(p)).await
+    }
+    async fn published_policy(&self) -> Result<Option<PolicyArtifact>, RegistryError> {
+        self.call(self.memory().published_policy()).await
+    }
+    async fn published_digest(&self) -> Result<Option<Sha256Digest>, RegistryError> {
+        self.call(self.memory().published_digest()).await
     }
 }
 

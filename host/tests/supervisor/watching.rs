@@ -1,9 +1,16 @@
 //! Watching a supervisor.
 
+use std::sync::atomic::Ordering;
+
+use echo_runner::Order;
 use futures::StreamExt;
 use guildhall::agent::{AgentEvent, AgentState};
+use guildhall_host::runner::RestartPolicy;
 
-use crate::setup::{LIMIT, setup};
+use crate::{
+    failing::failing_with,
+    setup::{LIMIT, setup},
+};
 
 #[tokio::test]
 async fn a_watcher_sees_what_is_and_then_every_change() {
@@ -63,4 +70,22 @@ async fn a_create_that_is_refused_is_not_seen() {
         matches!(events.next().await, Some(AgentEvent::Changed(agent)) if agent.state == AgentState::Stopping)
     );
     setup.assert_nothing_left().await;
+}
+
+/// An ended agent makes room for a new one of its identity, also when that does not come.
+#[tokio::test]
+async fn an_ended_agent_that_is_launched_again_is_seen_to_go() {
+    let (setup, registry) = failing_with(|_, runner| runner.restart = RestartPolicy::Never).await;
+    let agent = setup.create("a", "{}").await.unwrap();
+    setup.order(&agent, Order::Exit(0)).await;
+    setup.until_state(&agent.key, AgentState::Finished).await;
+    let mut events = setup.supervisor.watch();
+    assert!(matches!(events.next().await, Some(AgentEvent::Snapshot(agents)) if agents.len() == 1));
+    registry.away.store(true, Ordering::Relaxed);
+    assert!(setup.create("a", "{}").await.is_err());
+    let gone = AgentEvent::Removed { key: agent.key.clone(), epoch: agent.epoch };
+    assert_eq!(tokio::time::timeout(LIMIT, events.next()).await.unwrap(), Some(gone));
+    assert_eq!(setup.supervisor.get(&agent.key), None);
+    registry.away.store(false, Ordering::Relaxed);
+    setup.supervisor.shutdown().await;
 }

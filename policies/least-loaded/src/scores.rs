@@ -37,6 +37,10 @@ impl Scores {
         self.summarise_from(at);
     }
 
+    pub(crate) fn get(&self, at: usize) -> u32 {
+        self.scores[at]
+    }
+
     pub(crate) fn is_full(&self, at: usize) -> bool {
         self.scores[at] == FULL
     }
@@ -82,7 +86,11 @@ impl Scores {
     fn replace(&mut self, at: usize, score: u32) -> u32 {
         let old = std::mem::replace(&mut self.scores[at], score);
         let block = at / BLOCK;
-        self.least[block] = least(&self.scores[block * BLOCK..self.end(block)]);
+        if score <= self.least[block] {
+            self.least[block] = score;
+        } else if old == self.least[block] {
+            self.least[block] = least(&self.scores[block * BLOCK..self.end(block)]);
+        }
         old
     }
 

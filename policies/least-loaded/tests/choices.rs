@@ -83,18 +83,53 @@ fn counts_what_it_has_placed_until_the_host_reports() {
 #[test]
 fn agents_of_equal_hosts_spread_by_their_identity_the_same_in_every_engine() {
     let hosts = || (0..10).map(|at| host(&format!("h{at}"), 0, 100, 0.41 + f64::from(at) / 1000.0, 0, 0));
-    let first_choices: Vec<String> = (0..100)
-        .map(|agent| live("{}", hosts()).place(&request(&format!("agent-{agent}"), &[])).unwrap().host)
-        .collect();
-    let mut spread: BTreeMap<&str, u32> = BTreeMap::new();
-    first_choices.iter().for_each(|host| *spread.entry(host).or_default() += 1);
-    assert_eq!(spread.len(), 10, "{spread:?}");
-    assert!(spread.values().all(|&agents| agents < 30), "{spread:?}");
+    for settings in ["{}", r#"{"choices": 0}"#] {
+        let first_choices: Vec<String> = (0..100)
+            .map(|agent| {
+                live(settings, hosts()).place(&request(&format!("agent-{agent}"), &[])).unwrap().host
+            })
+            .collect();
+        let mut spread: BTreeMap<&str, u32> = BTreeMap::new();
+        first_choices.iter().for_each(|host| *spread.entry(host).or_default() += 1);
+        assert_eq!(spread.len(), 10, "{spread:?}");
+        assert!(spread.values().all(|&agents| agents < 30), "{spread:?}");
 
-    // Learned in another order, it is the same fleet.
-    let mut other = Live::<LeastLoaded>::configure("{}").unwrap();
-    other.observe(hosts().rev().map(Change::Upsert));
-    assert_eq!(other.place(&request("agent-7", &[])).unwrap().host, first_choices[7]);
+        // Learned in another order, it is the same fleet.
+        let mut other = Live::<LeastLoaded>::configure(settings).unwrap();
+        other.observe(hosts().rev().map(Change::Upsert));
+        assert_eq!(other.place(&request("agent-7", &[])).unwrap().host, first_choices[7]);
+    }
+}
+
+/// An idle host among busy ones is preferred by those that draw it, and not by all.
+#[test]
+fn of_many_hosts_the_idle_one_gets_more_than_its_share_but_not_everything() {
+    let hosts = || {
+        let idle = [host("idle", 0, 100, 0.0, 0, 100)];
+        idle.into_iter().chain((0..49).map(|at| host(&format!("busy-{at:02}"), 50, 100, 0.5, 50, 100)))
+    };
+    let idle = |settings: &str| {
+        let chosen = |agent| live(settings, hosts()).place(&request(&format!("agent-{agent}"), &[])).unwrap();
+        (0..500).filter(|agent| chosen(*agent).host == "idle").count()
+    };
+    assert_eq!(idle(r#"{"choices": 0}"#), 500);
+    // Two of fifty draw it with a chance of 4 %, four with one of 8 %.
+    assert!((8..40).contains(&idle("{}")), "{}", idle("{}"));
+    assert!((20..70).contains(&idle(r#"{"choices": 4}"#)), "{}", idle(r#"{"choices": 4}"#));
+}
+
+#[test]
+fn of_many_hosts_the_last_free_one_is_found() {
+    for settings in ["{}", r#"{"choices": 0}"#] {
+        let free = [host("free", 1, 3, 0.5, 0, 0), host("excluded", 0, 9, 0.0, 0, 0)];
+        let full = (0..200).map(|at| host(&format!("full-{at:03}"), 5, 5, 0.0, 0, 0));
+        let mut live = live(settings, free.into_iter().chain(full));
+        for agent in ["a", "b"] {
+            assert_eq!(live.place(&request(agent, &["excluded"])).unwrap().host, "free");
+        }
+        let refusal = live.place(&request("c", &["excluded"])).unwrap_err();
+        assert_eq!(refusal.reason, "no host is free: of 202, 201 are full and 1 are excluded");
+    }
 }
 
 #[test]
@@ -103,6 +138,9 @@ fn wrong_settings_are_named() {
         ("[]", "the settings must be an object, not a list"),
         (r#"{"wieghts": {}}"#, "wieghts: is not a setting of this policy"),
         (r#"{"weights": 1}"#, "weights: must be an object, not a number"),
+        (r#"{"choices": "two"}"#, "choices: must be a number, not text"),
+        (r#"{"choices": 1.5}"#, "choices: must be a whole number from 0 to 1000"),
+        (r#"{"choices": -1}"#, "choices: must be a whole number from 0 to 1000"),
         (r#"{"weights": {"gpu": 1}}"#, "weights.gpu: is not a setting of this policy"),
         (r#"{"weights": {"cpu": "high"}}"#, "weights.cpu: must be a number, not text"),
         (r#"{"weights": {"cpu": -1}}"#, "weights.cpu: must be from 0 to 1000000"),

@@ -5,7 +5,7 @@ use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use crate::ids::HostId;
 
-use super::policy::MAX_POLICY_BYTES;
+use super::artifact::MAX_POLICY_BYTES;
 
 /// A policy that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -22,11 +22,34 @@ pub enum LoadError {
         /// Why not.
         source: io::Error,
     },
-    /// The policy is larger than [`MAX_POLICY_BYTES`].
-    #[error("policy {name} is larger than {MAX_POLICY_BYTES} bytes")]
+    /// The policy is larger than [`MAX_POLICY_BYTES`], or one of the files with it is
+    /// larger than such a file ever is.
+    #[error("policy {name} is too large: a policy may have {MAX_POLICY_BYTES} bytes")]
     TooLarge {
         /// The policy's name.
         name: String,
+    },
+    /// The settings that come with the policy are no JSON.
+    #[error("the policy's settings {} cannot be used: {source}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        source: serde_json::Error,
+    },
+    /// The source cannot say which policy it has.
+    #[error("the policy cannot be fetched: {0}")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The process ended while the policy was being read.
+    #[error("the process is ending")]
+    ShutDown,
+    /// The policy is not one that the operator trusts.
+    #[error("policy {policy} is not trusted: {reason}")]
+    Untrusted {
+        /// Which policy, with its digest.
+        policy: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// The bytes are not a WebAssembly component.
     #[error("policy {name} is not a WebAssembly component: {found}")]
@@ -100,6 +123,25 @@ pub enum PlaceError {
     /// The policy failed. The next decision is made by a fresh instance of it.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The policy asked for a ticket in each request, and this one has none.
+    #[error("policy {policy} needs a ticket to decide by")]
+    NeedsTicket {
+        /// The policy's name.
+        policy: String,
+    },
+}
+
+/// A policy that did not take the place of another, which goes on deciding.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// It cannot be configured.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
+    /// It failed when it was told of the fleet, or asked about an agent that was placed
+    /// a while ago.
+    #[error("the new {0}")]
+    Failed(#[from] PolicyError),
 }
 
 /// What a policy was doing when it failed.

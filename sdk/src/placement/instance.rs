@@ -54,6 +54,11 @@ impl Instance {
         Ok((instance, inputs))
     }
 
+    /// Memory that it has taken so far.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.store.data().memory
+    }
+
     /// Tells it what changed.
     pub(super) fn observe(&mut self, changes: &[Change<'_>]) -> Result<(), PolicyError> {
         self.call(Call::Observe, |exports, store| exports.observe(store, changes))

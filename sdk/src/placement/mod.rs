@@ -34,22 +34,31 @@
 //! This module never starts an agent and never asks a host or the registry: it
 //! knows what it was told. `docs/policies.md` says how to write a policy.
 
+mod artifact;
 mod cache;
 mod digest;
 mod error;
+mod fallback;
 mod instance;
 mod limits;
 mod policy;
 mod runtime;
+mod seat;
 mod service;
+mod source;
+mod trust;
 mod types;
 mod wit;
 
+pub use artifact::{BuiltIn, MAX_POLICY_BYTES, PolicyArtifact};
 pub use cache::CompiledCache;
 pub use digest::{InvalidDigest, Sha256Digest};
-pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError};
+pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError, ReplaceError};
+pub use fallback::{Fallback, PolicyStatus};
 pub use instance::MAX_REASON_BYTES;
 pub use limits::PolicyLimits;
-pub use policy::{BuiltIn, Compiled, MAX_POLICY_BYTES, Policy, PolicySource};
+pub use policy::{CONTRACT, Compiled, Policy};
 pub use service::PlacementService;
+pub use source::{PolicyChoice, PolicyFiles, PolicySource};
+pub use trust::{InvalidKey, PublicKey, Trust};
 pub use types::{Candidate, Decision, FleetChange, Load, PlacementRequest, PolicyIdentity};

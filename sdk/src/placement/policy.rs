@@ -1,122 +1,20 @@
-//! Loading a policy: from a source, through the compiler or its cache, checked.
+//! Loading a policy: from an artifact, through the compiler or its cache, checked.
 
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use wasmtime::component::{Component, Linker};
 
 use super::{
+    artifact::PolicyArtifact,
     cache::CompiledCache,
-    digest::Sha256Digest,
     error::LoadError,
     runtime::{Runtime, runtime},
     types::PolicyIdentity,
     wit::PlacementPre,
 };
 
-/// Largest policy that is loaded, bytes. The stock ones have under 64 KiB; policies
-/// in languages that bring a runtime along need a few MiB.
-pub const MAX_POLICY_BYTES: u64 = 32 << 20;
-
-/// Where a policy comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PolicySource {
-    /// One that comes with the SDK.
-    BuiltIn(BuiltIn),
-    /// A component in a file.
-    File(PathBuf),
-    /// A component in memory.
-    Bytes {
-        /// What to call it in errors and logs.
-        name: String,
-        /// The component.
-        bytes: Arc<[u8]>,
-    },
-}
-
-/// The policies that come with the SDK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuiltIn {
-    /// Each host in its turn, over all engines of the fleet.
-    RoundRobin,
-    /// The host with the most room, by agents, CPU and memory.
-    LeastLoaded,
-}
-
-impl BuiltIn {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::RoundRobin, Self::LeastLoaded];
-
-    /// The name operators write.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::LeastLoaded => "least-loaded",
-        }
-    }
-
-    /// The component.
-    pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::RoundRobin => include_bytes!("components/round-robin.wasm"),
-            Self::LeastLoaded => include_bytes!("components/least-loaded.wasm"),
-        }
-    }
-}
-
-impl PolicySource {
-    /// Reads what an operator writes: the name of a built-in policy, or the path
-    /// of a file.
-    pub fn parse(text: &str) -> Self {
-        match BuiltIn::ALL.into_iter().find(|policy| policy.name() == text) {
-            Some(policy) => Self::BuiltIn(policy),
-            None => Self::File(PathBuf::from(text)),
-        }
-    }
-
-    /// The policy's name: the built-in one's, or the file's without its ending.
-    pub fn name(&self) -> String {
-        match self {
-            Self::BuiltIn(policy) => policy.name().to_owned(),
-            Self::File(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-            Self::Bytes { name, .. } => name.clone(),
-        }
-    }
-
-    /// Whether there is a component to load: a quick look, without compiling it.
-    ///
-    /// # Errors
-    /// [`LoadError`] when the source cannot be read, is too large, or is not a component.
-    pub fn check(&self) -> Result<(), LoadError> {
-        check_is_component(&self.name(), &self.read()?)
-    }
-
-    fn read(&self) -> Result<Arc<[u8]>, LoadError> {
-        let bytes = match self {
-            Self::BuiltIn(policy) => return Ok(policy.bytes().into()),
-            Self::Bytes { bytes, .. } => bytes.clone(),
-            Self::File(path) => {
-                let unreadable = |source| LoadError::Unreadable { path: path.clone(), source };
-                let mut bytes = Vec::new();
-                let file = File::open(path).map_err(unreadable)?;
-                // One byte more than allowed says that there is more.
-                file.take(MAX_POLICY_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-                bytes.into()
-            }
-        };
-        match bytes.len() as u64 > MAX_POLICY_BYTES {
-            true => Err(LoadError::TooLarge { name: self.name() }),
-            false => Ok(bytes),
-        }
-    }
-}
-
-impl From<BuiltIn> for PolicySource {
-    fn from(policy: BuiltIn) -> Self {
-        Self::BuiltIn(policy)
-    }
-}
+/// The version of `placement.wit` that policies are written against.
+pub const CONTRACT: &str = "guildhall:placement@0.1.0";
 
 /// How a policy became machine code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +30,7 @@ pub enum Compiled {
 pub struct Policy(Arc<Loaded>);
 
 struct Loaded {
-    identity: PolicyIdentity,
+    identity: Arc<PolicyIdentity>,
     compiled: Compiled,
     ready: PlacementPre<super::instance::Bounds>,
     runtime: &'static Runtime,
@@ -143,15 +41,13 @@ impl Policy {
     /// of one when `cache` has it: in async code, call this on a blocking thread.
     ///
     /// # Errors
-    /// [`LoadError`] when the source cannot be read, is not a component, imports
-    /// anything, or does not export what a policy exports.
-    pub fn load(source: &PolicySource, cache: &CompiledCache) -> Result<Self, LoadError> {
-        let name = source.name();
-        let bytes = source.read()?;
-        check_is_component(&name, &bytes)?;
+    /// [`LoadError`] when the artifact is not a component, imports anything, or does
+    /// not export what a policy exports.
+    pub fn load(artifact: &PolicyArtifact, cache: &CompiledCache) -> Result<Self, LoadError> {
+        artifact.check()?;
         let runtime = runtime()?;
-        let identity = PolicyIdentity { name, sha256: Sha256Digest::of(&bytes) };
-        let (component, compiled) = compile(runtime, &identity, &bytes, cache)?;
+        let identity = Arc::new(artifact.identity());
+        let (component, compiled) = compile(runtime, &identity, &artifact.component, cache)?;
         check_imports(runtime, &identity.name, &component)?;
         let wrong_world = |error: wasmtime::Error| LoadError::WrongWorld {
             name: identity.name.clone(),
@@ -164,7 +60,7 @@ impl Policy {
     }
 
     /// Which policy it is.
-    pub fn identity(&self) -> &PolicyIdentity {
+    pub fn identity(&self) -> &Arc<PolicyIdentity> {
         &self.0.identity
     }
 
@@ -206,24 +102,6 @@ fn compile(
     Ok((component, Compiled::Now))
 }
 
-/// The first eight bytes tell a component from everything else, in words that
-/// help whoever wrote the wrong file's name.
-fn check_is_component(name: &str, bytes: &[u8]) -> Result<(), LoadError> {
-    let found = match bytes {
-        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module; `wasm-tools component new` makes a component of it"
-        }
-        [b'\0', b'a', b's', b'm', ..] => "it is WebAssembly of another version",
-        [] => "it is empty",
-        _ if bytes.trim_ascii_start().starts_with(b"(") => {
-            "it is WebAssembly text; `wasm-tools parse` makes a binary of it"
-        }
-        _ => "it does not begin as WebAssembly does",
-    };
-    Err(LoadError::NotAComponent { name: name.to_owned(), found: found.to_owned() })
-}
-
 fn check_imports(runtime: &Runtime, name: &str, component: &Component) -> Result<(), LoadError> {
     let component = component.component_type();
     let imports: Vec<String> =
@@ -231,24 +109,5 @@ fn check_imports(runtime: &Runtime, name: &str, component: &Component) -> Result
     match imports.is_empty() {
         true => Ok(()),
         false => Err(LoadError::Imports { name: name.to_owned(), imports }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operators_write_a_name_or_a_path() {
-        for (text, name) in [
-            ("round-robin", "round-robin"),
-            ("least-loaded", "least-loaded"),
-            ("policies/spread.wasm", "spread"),
-            ("./round-robin", "round-robin"),
-        ] {
-            assert_eq!(PolicySource::parse(text).name(), name);
-        }
-        assert_eq!(PolicySource::parse("round-robin"), BuiltIn::RoundRobin.into());
-        assert_eq!(PolicySource::parse("./round-robin"), PolicySource::File("./round-robin".into()));
     }
 }

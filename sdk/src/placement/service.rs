@@ -1,29 +1,36 @@
-//! The placement service: the fleet's table, one live instance of a policy, and
-//! what to do when the policy fails.
+//! The placement service: the fleet's table, the policies that decide, and how one
+//! policy takes the place of another while decisions go on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    ops::Bound,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::ids::{HostId, MAX_ID_BYTES};
+use crate::ids::HostId;
 
 use super::{
-    error::{ConfigureError, PlaceError, PolicyError},
-    instance::{Instance, readable},
+    error::{ConfigureError, PlaceError, ReplaceError},
+    fallback::{Deciders, Fallback, PolicyStatus},
     limits::PolicyLimits,
     policy::Policy,
-    types::{Candidate, Decision, FleetChange, PlacementRequest, PolicyIdentity},
-    wit::{Change, Inputs},
+    seat::{CHANGES_PER_CALL, Seat, Table},
+    types::{Decision, FleetChange, PlacementRequest, PolicyIdentity},
+    wit::Change,
 };
 
-/// Changes that a policy learns of in one call. A bound, so that a call's time
-/// budget does not have to grow with the fleet, and so that a decision waits for
-/// this many at most.
-const CHANGES_PER_CALL: usize = 256;
+/// Requests that are kept to try a new policy with, and of how many decisions one is
+/// kept. Copying a request takes as long as a tenth of a decision.
+const REQUESTS_KEPT: usize = 16;
+const KEEP_ONE_OF: u64 = 16;
+
+/// Hosts that are copied at a time for a new policy: few, so that a decision which comes
+/// meanwhile waits no longer than for another decision.
+const HOSTS_COPIED_AT_ONCE: usize = 16;
 
 /// Decides, by a policy, which host gets an agent.
 ///
@@ -31,23 +38,33 @@ const CHANGES_PER_CALL: usize = 256;
 /// As long as the service [is well](Self::is_well) they take microseconds and block
 /// on nothing but each other, so calling from async code is fine.
 pub struct PlacementService {
-    policy: Policy,
-    settings: String,
     limits: PolicyLimits,
-    needs_ticket: bool,
+    needs_ticket: AtomicBool,
     well: AtomicBool,
     state: Mutex<State>,
+    /// Held by the one who replaces the policy.
+    replacing: Mutex<()>,
 }
 
 struct State {
-    /// What the policy was told, to tell it again when an instance has failed.
-    fleet: BTreeMap<HostId, Candidate>,
-    /// `None` after a failure, until the next decision.
-    instance: Option<Instance>,
+    /// What the policies were told, to tell it again when an instance has failed.
+    fleet: Table,
+    deciders: Deciders,
+    recent: Recent,
+    /// While a policy is being replaced: what its successor has yet to learn, the last
+    /// change of each host.
+    missed: Option<BTreeMap<HostId, FleetChange>>,
+}
+
+/// Some of the requests that were decided about.
+#[derive(Clone, Default)]
+struct Recent {
+    requests: VecDeque<PlacementRequest>,
+    decisions: u64,
 }
 
 impl PlacementService {
-    /// Makes a service that decides by `policy`, with an empty fleet.
+    /// Makes a service that decides by `policy`, with an empty fleet and no fallback.
     ///
     /// `settings` is a JSON object that the policy understands, or null for none.
     ///
@@ -59,30 +76,58 @@ impl PlacementService {
         settings: &serde_json::Value,
         limits: PolicyLimits,
     ) -> Result<Self, ConfigureError> {
-        let settings = match settings {
-            serde_json::Value::Null => "{}".to_owned(),
-            settings => settings.to_string(),
-        };
-        let (instance, inputs) = Instance::start(&policy, &settings, &limits)?;
-        let state = Mutex::new(State { fleet: BTreeMap::new(), instance: Some(instance) });
-        let needs_ticket = inputs.contains(Inputs::TICKET);
-        Ok(Self { policy, settings, limits, needs_ticket, well: AtomicBool::new(true), state })
+        let deciders = Deciders::new(Seat::start(policy, settings, &limits)?);
+        Ok(Self {
+            limits,
+            needs_ticket: AtomicBool::new(deciders.needs_ticket()),
+            well: AtomicBool::new(true),
+            state: Mutex::new(State {
+                fleet: Table::new(),
+                deciders,
+                recent: Recent::default(),
+                missed: None,
+            }),
+            replacing: Mutex::default(),
+        })
     }
 
-    /// Which policy decides.
-    pub fn identity(&self) -> &PolicyIdentity {
-        self.policy.identity()
+    /// Has another policy decide when the one in charge fails again and again.
+    ///
+    /// # Errors
+    /// [`ConfigureError`] when the fallback cannot be started without settings.
+    pub fn with_fallback(self, fallback: Fallback) -> Result<Self, ConfigureError> {
+        let mut state = self.state();
+        state.deciders.set_fallback(fallback, &self.limits)?;
+        drop(state);
+        Ok(self)
     }
 
-    /// Whether each request must carry a number from the counter that all engines
-    /// share. A policy that did not ask for one is not given one.
+    /// Which policy is in charge.
+    pub fn identity(&self) -> Arc<PolicyIdentity> {
+        self.status().in_charge
+    }
+
+    /// Which policy is in charge, which one decides, and why.
+    pub fn status(&self) -> PolicyStatus {
+        self.state().deciders.status()
+    }
+
+    /// Whether each request should carry a number from the counter that all engines
+    /// share. A policy that did not ask for one is not given one. May change when the
+    /// policy is replaced or fails: see [`PlaceError::NeedsTicket`].
     pub fn needs_ticket(&self) -> bool {
-        self.needs_ticket
+        self.needs_ticket.load(Ordering::Relaxed)
     }
 
     /// How many hosts the service knows.
     pub fn hosts(&self) -> usize {
         self.state().fleet.len()
+    }
+
+    /// Memory of the policy in charge, bytes: what its instance has taken so far of what
+    /// [`PolicyLimits`] allows. 0 after a failure, until the next decision.
+    pub fn memory_bytes(&self) -> usize {
+        self.state().deciders.memory_bytes()
     }
 
     /// Whether the last call of the policy went well. A call after one that did not
@@ -106,7 +151,7 @@ impl PlacementService {
             // The lock is taken for each call anew, so that decisions come between.
             let mut state = self.state();
             state.observe(some);
-            self.well.store(state.instance.is_some(), Ordering::Relaxed);
+            self.note(&state);
         }
     }
 
@@ -117,69 +162,91 @@ impl PlacementService {
     /// [`PlaceError::Refused`] when the policy found no host, [`PlaceError::Policy`]
     /// when it failed or named a host that cannot be meant. After a failure the
     /// next decision is made by a fresh instance that has been told of the whole fleet.
+    /// [`PlaceError::NeedsTicket`] when the request must carry one.
     pub fn place(&self, request: &PlacementRequest) -> Result<Decision, PlaceError> {
         let mut state = self.state();
-        let placed = self.decide(&mut state, request);
-        self.well.store(state.instance.is_some(), Ordering::Relaxed);
+        let State { fleet, deciders, recent, .. } = &mut *state;
+        let placed = deciders.place(fleet, request);
+        recent.keep(request);
+        self.note(&state);
         placed
     }
 
-    fn decide(&self, state: &mut State, request: &PlacementRequest) -> Result<Decision, PlaceError> {
-        let State { fleet, instance } = state;
-        // Taken out, and put back only when all went well.
-        let mut live = match instance.take() {
-            Some(live) => live,
-            None => self.fresh(fleet)?,
+    /// Puts another policy in charge. It is configured, told of the fleet and tried
+    /// with some recent requests while the present one goes on deciding; what changes
+    /// in the fleet meanwhile it learns too. Then the two change places between two
+    /// decisions. Takes milliseconds; in async code, call this on a blocking thread.
+    ///
+    /// # Errors
+    /// [`ReplaceError`] when the new policy does not take its settings or fails. The
+    /// present one stays in charge then.
+    pub fn replace(&self, policy: Policy, settings: &serde_json::Value) -> Result<(), ReplaceError> {
+        let _only_one = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let following = Following::begin(self);
+        let fleet = self.copy_of_fleet();
+        self.try_out(&policy, settings, &fleet)?;
+        let mut seat = Seat::start(policy, settings, &self.limits)?;
+        seat.learn_all(&fleet)?;
+        let predecessor = loop {
+            let mut state = self.state();
+            let missed = state.missed.replace(BTreeMap::new()).unwrap_or_default();
+            if missed.is_empty() {
+                let predecessor = state.deciders.appoint(seat);
+                self.note(&state);
+                break predecessor;
+            }
+            drop(state);
+            let missed: Vec<_> = missed.values().map(Change::from).collect();
+            seat.learn(&missed)?;
         };
-        let ticket = request.ticket.filter(|_| self.needs_ticket);
-        match live.place(request, ticket)? {
-            Ok((host, reason)) => {
-                let host = self.known(fleet, request, &host)?;
-                *instance = Some(live);
-                Ok(Decision { host, reason: readable(reason) })
-            }
-            Err(reason) => {
-                *instance = Some(live);
-                let policy = self.identity().name.clone();
-                Err(PlaceError::Refused { policy, reason: readable(reason) })
-            }
-        }
+        drop(following);
+        tracing::info!(policy = %self.identity(), predecessor = %predecessor.identity(), "policy replaced");
+        Ok(())
     }
 
-    /// The host that the policy named, if it may be chosen.
-    fn known(
+    /// Asks an instance of its own, for a policy counts what it placed.
+    fn try_out(
         &self,
-        fleet: &BTreeMap<HostId, Candidate>,
-        request: &PlacementRequest,
-        host: &str,
-    ) -> Result<HostId, PolicyError> {
-        let policy = || self.identity().name.clone();
-        let Some((id, _)) = fleet.get_key_value(host) else {
-            let cut = host.floor_char_boundary(MAX_ID_BYTES);
-            return Err(PolicyError::UnknownHost { policy: policy(), host: host[..cut].to_owned() });
-        };
-        match request.excluded.contains(id) {
-            true => Err(PolicyError::ExcludedHost { policy: policy(), host: id.clone() }),
-            false => Ok(id.clone()),
+        policy: &Policy,
+        settings: &serde_json::Value,
+        fleet: &Table,
+    ) -> Result<(), ReplaceError> {
+        let requests = self.state().recent.requests.clone();
+        let mut trial = Seat::start(policy.clone(), settings, &self.limits)?;
+        trial.learn_all(fleet)?;
+        for (ticket, mut request) in (0..).zip(requests) {
+            request.ticket.get_or_insert(ticket);
+            if let Err(PlaceError::Policy(error)) = trial.place(fleet, &request) {
+                return Err(ReplaceError::Failed(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copied in parts, so that decisions come between.
+    fn copy_of_fleet(&self) -> Table {
+        let mut copy = Table::new();
+        loop {
+            let state = self.state();
+            let from = copy.last_key_value().map_or(Bound::Unbounded, |(last, _)| Bound::Excluded(last));
+            let part: Vec<_> = state
+                .fleet
+                .range::<HostId, _>((from, Bound::Unbounded))
+                .take(HOSTS_COPIED_AT_ONCE)
+                .map(|(id, host)| (id.clone(), Arc::clone(host)))
+                .collect();
+            drop(state);
+            if part.is_empty() {
+                return copy;
+            }
+            copy.extend(part);
         }
     }
 
-    /// An instance that has been told of the whole fleet.
-    fn fresh(&self, fleet: &BTreeMap<HostId, Candidate>) -> Result<Instance, PolicyError> {
-        let (mut instance, _) =
-            Instance::start(&self.policy, &self.settings, &self.limits).map_err(|error| match error {
-                ConfigureError::Failed(error) => error,
-                // The same settings were good before: it does not keep its word.
-                ConfigureError::Settings { policy, message } => {
-                    PolicyError::Trapped { policy, call: super::Call::Configure, message }
-                }
-            })?;
-        let changes: Vec<Change<'_>> = fleet.values().map(Change::Upsert).collect();
-        for some in changes.chunks(CHANGES_PER_CALL) {
-            instance.observe(some)?;
-        }
-        tracing::info!(policy = %self.identity(), hosts = fleet.len(), "policy started afresh");
-        Ok(instance)
+    /// Lets those know who ask without the lock.
+    fn note(&self, state: &State) {
+        self.well.store(state.deciders.is_well(), Ordering::Relaxed);
+        self.needs_ticket.store(state.deciders.needs_ticket(), Ordering::Relaxed);
     }
 
     /// A panic under the lock can only have lost the instance, which is then made
@@ -189,27 +256,50 @@ impl PlacementService {
     }
 }
 
+/// Has the changes of the fleet kept for a policy that is not yet in charge.
+struct Following<'a>(&'a PlacementService);
+
+impl<'a> Following<'a> {
+    fn begin(service: &'a PlacementService) -> Self {
+        service.state().missed = Some(BTreeMap::new());
+        Self(service)
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.state().missed = None;
+    }
+}
+
 impl State {
     fn observe(&mut self, changes: Vec<FleetChange>) {
-        // Taken out, and put back only when all went well.
-        if let Some(mut live) = self.instance.take() {
-            let borrowed: Vec<Change<'_>> = changes.iter().map(Change::from).collect();
-            match live.observe(&borrowed) {
-                Ok(()) => self.instance = Some(live),
-                Err(error) => tracing::warn!(%error, "policy failed to learn of a change"),
-            }
+        let borrowed: Vec<Change<'_>> = changes.iter().map(Change::from).collect();
+        self.deciders.learn(&borrowed);
+        if let Some(missed) = &mut self.missed {
+            missed.extend(changes.iter().map(|change| (change.host().clone(), change.clone())));
         }
         for change in changes {
             match change {
-                FleetChange::Upsert(candidate) => drop(self.fleet.insert(candidate.id.clone(), candidate)),
+                FleetChange::Upsert(host) => drop(self.fleet.insert(host.id.clone(), Arc::new(host))),
                 FleetChange::Remove(host) => drop(self.fleet.remove(&host)),
             }
         }
     }
 }
 
-impl std::fmt::Debug for PlacementService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PlacementService").field("policy", self.identity()).finish_non_exhaustive()
+impl Recent {
+    fn keep(&mut self, request: &PlacementRequest) {
+        if self.requests.len() < REQUESTS_KEPT || self.decisions.is_multiple_of(KEEP_ONE_OF) {
+            self.requests.truncate(REQUESTS_KEPT - 1);
+            self.requests.push_front(request.clone());
+        }
+        self.decisions += 1;
+    }
+}
+
+impl fmt::Debug for PlacementService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlacementService").field("status", &self.status()).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The words of placement: what the service learns, is asked, and answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +127,8 @@ pub struct Decision {
     pub host: HostId,
     /// Why, in the policy's words; at most [`MAX_REASON_BYTES`](super::MAX_REASON_BYTES).
     pub reason: String,
+    /// Which policy decided.
+    pub policy: Arc<PolicyIdentity>,
 }
 
 /// Which policy decides: two services with equal identities run the same code.

@@ -13,10 +13,12 @@
 //!
 //! Every write for an agent carries its epoch and is refused when that is stale.
 
+mod fleet_policy;
 mod memory;
 mod redis;
 
 pub use self::{
+    fleet_policy::FleetPolicy,
     memory::MemoryRegistry,
     redis::{RedisOptions, RedisRegistry},
 };
@@ -30,6 +32,7 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyArtifact, Sha256Digest},
 };
 
 /// How long a registry remembers a host whose lease ended, so that it knows a lease
@@ -184,6 +187,26 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`RegistryError`] as for [`register`](Registry::register).
     async fn ticket(&self, counter: &str) -> Result<u64, RegistryError>;
+
+    /// Names the policy that decides in the whole fleet, wherever none was chosen
+    /// locally; with `None` takes that back. See [`FleetPolicy`].
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn publish_policy(&self, policy: Option<&PolicyArtifact>) -> Result<(), RegistryError>;
+
+    /// The policy that is named for the fleet, if one is.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn published_policy(&self) -> Result<Option<PolicyArtifact>, RegistryError>;
+
+    /// The [digest](PolicyArtifact::digest) of the policy that is named for the fleet:
+    /// a cheap way to see that it is another one.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn published_digest(&self) -> Result<Option<Sha256Digest>, RegistryError>;
 }
 
 /// An agent's record and the lease that its claim is under.

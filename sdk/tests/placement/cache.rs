@@ -8,10 +8,10 @@ use std::{
 
 use guildhall::placement::{BuiltIn, Compiled, CompiledCache, Policy};
 
-use crate::{made, source};
+use crate::{artifact, made};
 
 fn load(cache: &CompiledCache) -> Compiled {
-    let policy = Policy::load(&source("made", made::Policy::default().component()), cache).unwrap();
+    let policy = Policy::load(&artifact("made", made::Policy::default().component()), cache).unwrap();
     // It works, however it came about.
     let service = guildhall::placement::PlacementService::new(
         policy.clone(),

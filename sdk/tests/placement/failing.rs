@@ -149,11 +149,7 @@ fn a_decision_passes_the_request_and_nothing_of_the_fleet() {
 
 #[test]
 fn services_of_one_policy_share_nothing() {
-    let policy = guildhall::placement::Policy::load(
-        &crate::source("made", counting("(unreachable)").component()),
-        &guildhall::placement::CompiledCache::off(),
-    )
-    .unwrap();
+    let policy = crate::load("made", &counting("(unreachable)"));
     let start = || {
         guildhall::placement::PlacementService::new(
             policy.clone(),

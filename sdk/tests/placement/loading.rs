@@ -4,16 +4,16 @@ use std::fs;
 
 use guildhall::placement::{
     BuiltIn, CompiledCache, ConfigureError, LoadError, MAX_POLICY_BYTES, PlacementService, Policy,
-    PolicyLimits, PolicySource, Sha256Digest,
+    PolicyArtifact, PolicyLimits, Sha256Digest,
 };
 
 use crate::{
+    artifact, load,
     made::{self, result},
-    source,
 };
 
-fn refused(source: &PolicySource) -> LoadError {
-    Policy::load(source, &CompiledCache::off()).unwrap_err()
+fn refused(artifact: &PolicyArtifact) -> LoadError {
+    Policy::load(artifact, &CompiledCache::off()).unwrap_err()
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_is_not_a_policy_is_told_apart_from_what_is() {
             "policy other is not of the world guildhall:placement/placement: ",
         ),
     ] {
-        let error = refused(&source(name, bytes)).to_string();
+        let error = refused(&artifact(name, bytes)).to_string();
         match wanted.ends_with(": ") {
             true => assert!(error.starts_with(wanted) && error.len() > wanted.len(), "{error}"),
             false => assert_eq!(error, wanted),
@@ -73,7 +73,7 @@ fn a_flipped_bit_anywhere_in_a_policy_does_no_harm() {
         let mut flipped = good.clone();
         flipped[at] ^= 0x10;
         // Most do not compile; those that do are another policy, with bounds.
-        if let Ok(policy) = Policy::load(&source("flipped", flipped), &CompiledCache::off()) {
+        if let Ok(policy) = Policy::load(&artifact("flipped", flipped), &CompiledCache::off()) {
             let _ = PlacementService::new(policy, &serde_json::json!({}), PolicyLimits::default());
         }
     }
@@ -83,15 +83,20 @@ fn a_flipped_bit_anywhere_in_a_policy_does_no_harm() {
 fn files_are_named_when_they_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.wasm");
-    let error = refused(&PolicySource::parse(missing.to_str().unwrap()));
+    let error = PolicyArtifact::read(&missing).unwrap_err();
     assert!(matches!(&error, LoadError::Unreadable { path, .. } if *path == missing), "{error}");
     assert!(error.to_string().contains("missing.wasm: No such file"), "{error}");
     assert!(error.to_string().contains("the built-in policies are round-robin and least-loaded"), "{error}");
-    assert!(matches!(refused(&PolicySource::File(dir.path().to_owned())), LoadError::Unreadable { .. }));
+    assert!(matches!(PolicyArtifact::read(dir.path()), Err(LoadError::Unreadable { .. })));
+    // A directory without a policy.
+    let error = PolicyArtifact::read_directory(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("policy.wasm: No such file"), "{error}");
 
     let huge = dir.path().join("huge.wasm");
     fs::File::create(&huge).unwrap().set_len(MAX_POLICY_BYTES + 1).unwrap();
-    assert!(matches!(refused(&PolicySource::File(huge)), LoadError::TooLarge { name } if name == "huge"));
+    assert!(matches!(PolicyArtifact::read(huge), Err(LoadError::TooLarge { name }) if name == "huge"));
+    let huge = vec![0; usize::try_from(MAX_POLICY_BYTES).unwrap() + 1];
+    assert!(matches!(refused(&artifact("huge", huge)), LoadError::TooLarge { name } if name == "huge"));
 }
 
 #[test]
@@ -99,14 +104,37 @@ fn a_file_is_the_same_policy_as_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mine.wasm");
     fs::write(&file, BuiltIn::LeastLoaded.bytes()).unwrap();
-    let policy = Policy::load(&PolicySource::File(file), &CompiledCache::off()).unwrap();
+    let policy = Policy::load(&PolicyArtifact::read(file).unwrap(), &CompiledCache::off()).unwrap();
     assert_eq!(policy.identity().name, "mine");
     assert_eq!(policy.identity().sha256, Sha256Digest::of(BuiltIn::LeastLoaded.bytes()));
 }
 
+#[test]
+fn a_directory_has_a_policy_with_its_settings_and_its_signature() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("mine");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("policy.wasm"), BuiltIn::LeastLoaded.bytes()).unwrap();
+    let bare = PolicyArtifact::read_directory(&dir).unwrap();
+    assert_eq!((bare.name.as_str(), &bare.settings, &bare.signature), ("mine", &None, &None));
+
+    fs::write(dir.join("settings.json"), r#"{"weights": {"cpu": 2.0}}"#).unwrap();
+    fs::write(dir.join("policy.wasm.sig"), [7; 64]).unwrap();
+    let whole = PolicyArtifact::read_directory(&dir).unwrap();
+    assert_eq!(whole.settings, Some(serde_json::json!({"weights": {"cpu": 2.0}})));
+    assert_eq!(whole.signature, Some(vec![7; 64]));
+    assert_ne!(whole.digest(), bare.digest());
+
+    fs::write(dir.join("settings.json"), "{weights}").unwrap();
+    let error = PolicyArtifact::read_directory(&dir).unwrap_err().to_string();
+    assert!(
+        error.contains("settings.json cannot be used: key must be a string at line 1 column 2"),
+        "{error}"
+    );
+}
+
 fn start(policy: &made::Policy, limits: PolicyLimits) -> Result<PlacementService, ConfigureError> {
-    let policy = Policy::load(&source("made", policy.component()), &CompiledCache::off()).unwrap();
-    PlacementService::new(policy, &serde_json::json!({}), limits)
+    PlacementService::new(load("made", policy), &serde_json::json!({}), limits)
 }
 
 #[test]

@@ -2,14 +2,18 @@
 
 mod cache;
 mod failing;
+mod fallback;
 mod loading;
 mod made;
+mod replacing;
+mod sources;
 mod stock;
+mod trust;
 
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
     placement::{
-        Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy, PolicySource,
+        Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy, PolicyArtifact,
     },
 };
 
@@ -26,13 +30,17 @@ fn request(agent: &str) -> PlacementRequest {
     PlacementRequest::new(AgentKey::new(GuildId::new("guild").unwrap(), AgentId::new(agent).unwrap()))
 }
 
-fn source(name: &str, bytes: impl Into<Vec<u8>>) -> PolicySource {
-    PolicySource::Bytes { name: name.to_owned(), bytes: bytes.into().into() }
+fn artifact(name: &str, bytes: impl Into<Vec<u8>>) -> PolicyArtifact {
+    PolicyArtifact::new(name, bytes.into())
+}
+
+fn load(name: &str, policy: &made::Policy) -> Policy {
+    Policy::load(&artifact(name, policy.component()), &CompiledCache::off()).unwrap()
 }
 
 /// A service of a policy made of WebAssembly text, with the hosts `a`, `b` and `c`.
 fn service(policy: &made::Policy) -> PlacementService {
-    let policy = Policy::load(&source("made", policy.component()), &CompiledCache::off()).unwrap();
+    let policy = load("made", policy);
     let service = PlacementService::new(policy, &serde_json::json!({}), Default::default()).unwrap();
     service.observe(["a", "b", "c"].map(join));
     service

@@ -13,11 +13,15 @@ use proptest::prelude::*;
 use crate::{host, join, request};
 
 fn service(policy: BuiltIn) -> PlacementService {
+    service_with(policy, &serde_json::json!({}))
+}
+
+fn service_with(policy: BuiltIn, settings: &serde_json::Value) -> PlacementService {
     static LOADED: LazyLock<[Policy; 2]> = LazyLock::new(|| {
         BuiltIn::ALL.map(|policy| Policy::load(&policy.into(), &CompiledCache::off()).unwrap())
     });
     let policy = LOADED.iter().find(|loaded| loaded.identity().name == policy.name()).unwrap();
-    PlacementService::new(policy.clone(), &serde_json::json!({}), Default::default()).unwrap()
+    PlacementService::new(policy.clone(), settings, Default::default()).unwrap()
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn round_robin_takes_the_host_whose_turn_the_ticket_says_it_is() {
         assert_eq!(service.place(&request).unwrap().host, host(wanted), "{ticket} {excluded:?}");
     }
     let error = service.place(&request("agent")).unwrap_err();
-    assert_eq!(error.to_string(), "policy round-robin found no host: the request carries no ticket");
+    assert_eq!(error.to_string(), "policy round-robin needs a ticket to decide by");
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn least_loaded_fills_the_fleet_evenly_and_says_when_it_is_full() {
 
 #[test]
 fn ten_thousand_hosts_fit_into_the_default_memory() {
-    let service = service(BuiltIn::LeastLoaded);
+    let service = service_with(BuiltIn::LeastLoaded, &serde_json::json!({"choices": 0}));
     let labels: BTreeMap<String, String> =
         (0..5).map(|at| (format!("topology.example/label-{at}"), format!("some-value-{at}"))).collect();
     let report = |at: u32, running| {

@@ -10,5 +10,6 @@ mod size;
 
 mod claims;
 mod leases;
+mod policy;
 mod tickets;
 mod watches;

@@ -4,17 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{GrpcEngine, Shared, channels::Channels, directory::Directory};
+use super::{
+    GrpcEngine, Shared,
+    channels::Channels,
+    directory::Directory,
+    policy::{self, Preparation},
+};
 use crate::{
     discovery::{Discovery, RegistryDiscovery},
     engine::EngineError,
     fleet::Fleet,
-    placement::{BuiltIn, CompiledCache, PlacementService, Policy, PolicyLimits, PolicySource},
-    registry::Registry,
+    placement::{BuiltIn, CompiledCache, PolicyChoice, PolicyFiles, PolicyLimits, PolicySource, Trust},
+    registry::{FleetPolicy, Registry},
 };
 
 /// How long calls may take.
@@ -69,10 +74,8 @@ impl Retries {
 pub struct GrpcEngineBuilder {
     registry: Option<Arc<dyn Registry>>,
     discovery: Option<Arc<dyn Discovery>>,
-    policy: PolicySource,
-    settings: serde_json::Value,
-    cache: CompiledCache,
-    limits: PolicyLimits,
+    policy: PolicyChoice,
+    preparation: Preparation,
     timeouts: Timeouts,
     retries: Retries,
     concurrency: usize,
@@ -83,10 +86,14 @@ impl Default for GrpcEngineBuilder {
         Self {
             registry: None,
             discovery: None,
-            policy: BuiltIn::RoundRobin.into(),
-            settings: serde_json::Value::Null,
-            cache: CompiledCache::default(),
-            limits: PolicyLimits::default(),
+            policy: PolicyChoice::default(),
+            preparation: Preparation {
+                settings: serde_json::Value::Null,
+                cache: CompiledCache::default(),
+                limits: PolicyLimits::default(),
+                trust: Trust::default(),
+                fallback: Some(BuiltIn::RoundRobin.into()),
+            },
             timeouts: Timeouts::default(),
             retries: Retries::default(),
             concurrency: 64,
@@ -108,27 +115,42 @@ impl GrpcEngineBuilder {
         self
     }
 
-    /// The policy that decides; unless told, round-robin.
-    pub fn policy(mut self, policy: impl Into<PolicySource>) -> Self {
+    /// The policy that decides; unless told, the one that the registry names for the
+    /// fleet, or round-robin when that cannot be used. A source that can change is followed: what it has anew takes over while
+    /// decisions go on, unless it proves to be of no use.
+    pub fn policy(mut self, policy: impl Into<PolicyChoice>) -> Self {
         self.policy = policy.into();
         self
     }
 
-    /// The policy's settings, a JSON object; unless told, none.
+    /// The settings of a policy that brings none along, a JSON object; unless told, none.
     pub fn policy_settings(mut self, settings: serde_json::Value) -> Self {
-        self.settings = settings;
+        self.preparation.settings = settings;
+        self
+    }
+
+    /// Which policies may decide; unless told, every one.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.preparation.trust = trust;
+        self
+    }
+
+    /// What decides when the policy has failed three times in a row; unless told,
+    /// round-robin. With `None` each decision fails until the policy works.
+    pub fn fallback(mut self, policy: Option<BuiltIn>) -> Self {
+        self.preparation.fallback = policy.map(Into::into);
         self
     }
 
     /// Where compiled policies are kept; unless told, in the user's cache folder.
     pub fn compiled_cache(mut self, cache: CompiledCache) -> Self {
-        self.cache = cache;
+        self.preparation.cache = cache;
         self
     }
 
     /// What the policy may use.
     pub fn policy_limits(mut self, limits: PolicyLimits) -> Self {
-        self.limits = limits;
+        self.preparation.limits = limits;
         self
     }
 
@@ -164,16 +186,27 @@ impl GrpcEngineBuilder {
             }
             (None, None) => return Err(EngineError::NoSource),
         };
-        let Self { policy, settings, cache, limits, .. } = self;
-        // Compiling may take tens of milliseconds, and reads the disk.
-        let placement = spawn_blocking(move || {
-            let policy = Policy::load(&policy, &cache)?;
-            Ok::<_, EngineError>(Arc::new(PlacementService::new(policy, &settings, limits)?))
-        });
-        let placement = placement.await.map_err(|_| EngineError::ShutDown)??;
+        let follows_fleet = matches!(self.policy, PolicyChoice::Fleet);
+        let source: Arc<dyn PolicySource> = match (self.policy, &self.registry) {
+            (PolicyChoice::Fleet, Some(registry)) => Arc::new(FleetPolicy::new(registry.clone())),
+            (PolicyChoice::Fleet, None) => Arc::new(BuiltIn::RoundRobin),
+            (PolicyChoice::BuiltIn(policy), _) => Arc::new(policy),
+            (PolicyChoice::Path(path), _) => Arc::new(PolicyFiles::new(path)),
+            (PolicyChoice::Source(source), _) => source,
+        };
+        let (placement, seen) = match self.preparation.service(&*source).await {
+            // What somebody published must not keep engines and hosts from starting.
+            Err(error) if follows_fleet => {
+                error!(%error, "the fleet's policy cannot be used; round-robin decides until there is another");
+                (self.preparation.service(&BuiltIn::RoundRobin).await?.0, String::new())
+            }
+            made => made?,
+        };
+        let placement = Arc::new(placement);
         let fleet = Arc::new(Fleet::new());
         let channels = Arc::new(Channels::default());
         let shared = Arc::new(Shared {
+            policy: watch::Sender::new(placement.identity()),
             placement,
             directory: Directory::new(self.registry, fleet.clone(), channels.clone(), self.timeouts.list),
             fleet: fleet.clone(),
@@ -185,7 +218,9 @@ impl GrpcEngineBuilder {
             tasks: TaskTracker::new(),
         });
         let mut size = fleet.size();
-        shared.tasks.spawn(follow(Arc::downgrade(&shared), discovery, shared.cancelled.clone()));
+        let (weak, cancelled) = (Arc::downgrade(&shared), &shared.cancelled);
+        shared.tasks.spawn(follow(weak.clone(), discovery, cancelled.clone()));
+        shared.tasks.spawn(policy::follow(weak, source, seen, self.preparation, cancelled.clone()));
         if timeout(self.timeouts.list, size.wait_for(Option::is_some)).await.is_err() {
             warn!("no snapshot of the fleet yet; the engine goes on waiting for one");
         }

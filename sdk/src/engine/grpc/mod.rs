@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `builder.rs` | settings, and the engine's birth |
+//! | `policy.rs` | the policy that decides, and the one that takes its place |
 //! | `run.rs` | one launch: place, ask, and on a refusal place again |
 //! | `directory.rs` | questions: from the registry, or from the hosts themselves |
 //! | `channels.rs` | one pooled connection a host |
@@ -10,6 +11,7 @@
 mod builder;
 mod channels;
 mod directory;
+mod policy;
 mod run;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -20,7 +22,10 @@ use futures::{
     stream::{self, BoxStream},
 };
 use guildhall_proto::v1;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -34,7 +39,7 @@ use crate::{
     host::LiveHost,
     ids::{AgentKey, GuildId},
     launch::{Launch, LaunchOptions},
-    placement::{PlacementService, PolicyIdentity},
+    placement::{PlacementService, PolicyIdentity, PolicyStatus},
     registry::RegistryError,
     spec::GuildSpec,
     wire,
@@ -50,6 +55,8 @@ pub struct GrpcEngine {
 #[derive(Debug)]
 struct Shared {
     placement: Arc<PlacementService>,
+    /// The policy in charge.
+    policy: watch::Sender<Arc<PolicyIdentity>>,
     directory: Directory,
     fleet: Arc<Fleet>,
     channels: Arc<Channels>,
@@ -79,8 +86,18 @@ impl GrpcEngine {
     }
 
     /// The policy that this engine decides with.
-    pub fn policy(&self) -> &PolicyIdentity {
+    pub fn policy(&self) -> Arc<PolicyIdentity> {
         self.shared.placement.identity()
+    }
+
+    /// The policy that this engine decides with, and whether it does its work.
+    pub fn policy_status(&self) -> PolicyStatus {
+        self.shared.placement.status()
+    }
+
+    /// Follows which policy is in charge.
+    pub fn policy_changes(&self) -> watch::Receiver<Arc<PolicyIdentity>> {
+        self.shared.policy.subscribe()
     }
 
     /// Waits until the engine knows of at least `count` hosts.

@@ -22,7 +22,7 @@ use crate::{
     host::HostInfo,
     ids::{AgentKey, HostId},
     launch::Launch,
-    placement::{PlaceError, PlacementRequest},
+    placement::{Decision, PlaceError, PlacementRequest},
     wire,
 };
 
@@ -124,28 +124,39 @@ impl Shared {
     /// Asks the policy.
     #[tracing::instrument(level = "debug", skip_all)]
     async fn place(&self, request: &mut PlacementRequest, tried: &[Tried]) -> Result<HostId, EngineError> {
-        if self.placement.needs_ticket() {
-            request.ticket = Some(self.directory.ticket(&self.placement.identity().name).await?);
-        }
-        let placed = if self.placement.is_well() {
-            self.placement.place(request)
-        } else {
-            // A policy that fails may do so again, at the cost of all the time it may
-            // use; that must not be the time of others on this runtime.
-            let (placement, request) = (self.placement.clone(), request.clone());
-            let deciding = spawn_blocking(move || placement.place(&request));
-            deciding.await.map_err(|_| EngineError::ShutDown)?
-        };
-        match placed {
-            Ok(decision) => {
-                debug!(host = %decision.host, reason = decision.reason, "placed");
-                Ok(decision.host)
+        let mut needs_ticket = self.placement.needs_ticket();
+        loop {
+            if needs_ticket {
+                let counter = &self.placement.identity().name;
+                request.ticket = Some(self.directory.ticket(counter).await?);
             }
-            Err(PlaceError::Refused { reason, .. }) => {
-                Err(EngineError::NoHost { key: request.key.clone(), reason, tried: tried.to_vec() })
+            match self.decide(request).await? {
+                Ok(decision) => {
+                    debug!(host = %decision.host, policy = %decision.policy, reason = decision.reason, "placed");
+                    return Ok(decision.host);
+                }
+                // Another policy has just taken over.
+                Err(PlaceError::NeedsTicket { .. }) if !needs_ticket => needs_ticket = true,
+                Err(PlaceError::Refused { reason, .. }) => {
+                    return Err(EngineError::NoHost {
+                        key: request.key.clone(),
+                        reason,
+                        tried: tried.to_vec(),
+                    });
+                }
+                Err(error) => return Err(EngineError::Policy(error)),
             }
-            Err(error) => Err(EngineError::Policy(error)),
         }
+    }
+
+    async fn decide(&self, request: &PlacementRequest) -> Result<Result<Decision, PlaceError>, EngineError> {
+        if self.placement.is_well() {
+            return Ok(self.placement.place(request));
+        }
+        // A policy that fails may do so again, at the cost of all the time it may use;
+        // that must not be the time of others on this runtime.
+        let (placement, request) = (self.placement.clone(), request.clone());
+        spawn_blocking(move || placement.place(&request)).await.map_err(|_| EngineError::ShutDown)
     }
 
     /// Asks the host.

@@ -26,6 +26,7 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyArtifact, Sha256Digest},
 };
 
 /// A registry in memory. Clones share one table.
@@ -133,5 +134,19 @@ impl Registry for MemoryRegistry {
 
     async fn ticket(&self, counter: &str) -> Result<u64, RegistryError> {
         Ok(self.state().ticket(counter))
+    }
+
+    async fn publish_policy(&self, policy: Option<&PolicyArtifact>) -> Result<(), RegistryError> {
+        self.state().policy = policy.cloned();
+        Ok(())
+    }
+
+    async fn published_policy(&self) -> Result<Option<PolicyArtifact>, RegistryError> {
+        Ok(self.state().policy.clone())
+    }
+
+    async fn published_digest(&self) -> Result<Option<Sha256Digest>, RegistryError> {
+        let policy = self.state().policy.clone();
+        Ok(policy.as_ref().map(PolicyArtifact::digest))
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    placement::PolicyArtifact,
     registry::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, RegistryError},
 };
 
@@ -24,6 +25,8 @@ pub(super) struct State {
     host_changes: Topic<HostEvent>,
     guilds: HashMap<GuildId, Guild>,
     tickets: HashMap<String, u64>,
+    /// The policy that is named for the fleet.
+    pub(super) policy: Option<PolicyArtifact>,
 }
 
 struct HostEntry {

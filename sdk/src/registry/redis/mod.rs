@@ -16,6 +16,7 @@ mod claim;
 mod entry;
 mod link;
 mod options;
+mod policy;
 mod schema;
 mod scripts;
 mod watch;
@@ -40,6 +41,7 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    placement::{PolicyArtifact, Sha256Digest},
 };
 
 /// A registry in Redis. Clones share one connection.
@@ -260,6 +262,18 @@ impl Registry for RedisRegistry {
         let command = redis::cmd("INCR").arg(&key).take();
         let drawn: u64 = self.link.ask(&key, Question::Command(&command)).await?;
         Ok(drawn.saturating_sub(1))
+    }
+
+    async fn publish_policy(&self, policy: Option<&PolicyArtifact>) -> Result<(), RegistryError> {
+        policy::publish(&self.link, &self.schema.policy(), policy).await
+    }
+
+    async fn published_policy(&self) -> Result<Option<PolicyArtifact>, RegistryError> {
+        policy::published(&self.link, &self.schema.policy()).await
+    }
+
+    async fn published_digest(&self) -> Result<Option<Sha256Digest>, RegistryError> {
+        policy::digest(&self.link, &self.schema.policy()).await
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `guildhall:{g:GUILD}:agents` | hash | agent id → `EPOCH LEASE LIVE CALL JSON` |
 //! | `guildhall:{g:GUILD}:epochs` | hash | `last` → the epoch given out last in this guild, `since` → the one that all of this data are above |
 //! | `guildhall:ticket:COUNTER` | number | how many tickets were drawn |
+//! | `guildhall:policy` | hash | the fleet's policy: `digest` of all of it, `name`, `component` (not for one that comes with the SDK), `signature` and `settings` where there are some |
 //!
 //! | channel | tells |
 //! | --- | --- |
@@ -76,6 +77,10 @@ impl Schema {
             changes: slot.name("changes"),
             slot,
         }
+    }
+
+    pub(super) fn policy(&self) -> String {
+        format!("{}:policy", self.prefix)
     }
 
     pub(super) fn ticket(&self, counter: &str) -> String {

@@ -26,5 +26,6 @@ scripts! {
     UPDATE = "agent.lua" "update.lua";
     REASSERT = "agent.lua" "reassert.lua";
     RELEASE = "agent.lua" "release.lua";
+    PUBLISH = "publish.lua";
     AGENTS = "agent.lua" "agents.lua";
 }

@@ -15,14 +15,15 @@ use anyhow::{Context, bail};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// A compiler that can make WebAssembly, with what belongs to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Toolchain {
+pub struct Toolchain {
     rustc: PathBuf,
     sysroot: PathBuf,
     commit: String,
     /// What the bytes depend on: the compiler's version, and where the standard
     /// library and the linker come from.
-    pub(crate) identity: String,
+    pub identity: String,
     std: Std,
 }
 
@@ -34,7 +35,10 @@ enum Std {
 
 impl Toolchain {
     /// The toolchain of this `rustc`, if it can compile to wasm.
-    pub(crate) fn of(rustc: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn of(rustc: &Path) -> anyhow::Result<Self> {
         let version = output(Command::new(rustc).arg("-vV"))?;
         let field = |name: &str| version.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let first = version.lines().next().unwrap_or_default().to_owned();
@@ -62,7 +66,7 @@ impl Toolchain {
 
     /// All toolchains at hand: `$RUSTC` or `rustc`, rustup's of the given releases,
     /// and the system's. Those that cannot compile to wasm are told, and left out.
-    pub(crate) fn all(releases: &[String]) -> Vec<Self> {
+    pub fn all(releases: &[String]) -> Vec<Self> {
         let mut compilers = vec![PathBuf::from(env::var_os("RUSTC").unwrap_or("rustc".into()))];
         let of_release = |release: &String| {
             let found = output(Command::new("rustup").args(["which", "rustc", "--toolchain", release]));
@@ -81,9 +85,14 @@ impl Toolchain {
         found
     }
 
-    /// A `cargo` that compiles to wasm with this toolchain, with nothing in its
-    /// environment, and nothing of this machine's paths, that changes the bytes.
-    pub(crate) fn cargo(&self, workspace: &Path, target_dir: &Path) -> anyhow::Result<Command> {
+    /// A `cargo build` to wasm with this toolchain, to which the package and the profile
+    /// are to be added. Nothing in its environment, and nothing of this machine's paths,
+    /// changes the bytes. The module will be below `target_dir`, in the folder
+    /// `wasm32-unknown-unknown` and the profile's.
+    ///
+    /// # Errors
+    /// When there is no folder of cargo's.
+    pub fn cargo(&self, workspace: &Path, target_dir: &Path) -> anyhow::Result<Command> {
         let cargo = Some(self.sysroot.join("bin/cargo")).filter(|path| path.exists());
         let mut cargo = Command::new(cargo.unwrap_or("cargo".into()));
         for (name, _) in env::vars_os() {
@@ -99,7 +108,7 @@ impl Toolchain {
             .env("RUSTC", &self.rustc)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(workspace)?)
             .env("CARGO_TARGET_DIR", target_dir)
-            .args(["build", "--locked", "--profile", "policy", "--target", TARGET]);
+            .args(["build", "--target", TARGET]);
         if let Std::FromSource { linker } = &self.std {
             cargo
                 .env("RUSTC_BOOTSTRAP", "1")
@@ -131,7 +140,10 @@ impl Toolchain {
     }
 
     /// Paths that must not be in the bytes.
-    pub(crate) fn private_paths(&self, workspace: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    ///
+    /// # Errors
+    /// When there is no folder of cargo's.
+    pub fn private_paths(&self, workspace: &Path) -> anyhow::Result<Vec<PathBuf>> {
         Ok(vec![workspace.to_owned(), cargo_home()?, self.sysroot.join("lib/rustlib")])
     }
 }

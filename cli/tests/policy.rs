@@ -1,0 +1,204 @@
+//! The commands as a new user types them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use guildhall_testing::RedisServer;
+
+const KIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/kit");
+const LEAST_LOADED: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/src/placement/components/least-loaded.wasm");
+
+fn guildhall(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guildhall"));
+    command.current_dir(folder).args(["policy"]).args(arguments).env_remove("REDIS_URL");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What it printed; it must succeed.
+fn done(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(status.success(), "{command:?}: {}", text(&stderr));
+    text(&stdout)
+}
+
+/// What it said on standard error; it must fail.
+fn refused(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!(status.code(), Some(1), "{command:?}: {}", text(&stdout));
+    text(&stderr)
+}
+
+/// A folder with a fleet of three hosts, two of them in the north.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = "hosts:
+  - {id: host-a, labels: {zone: north}, running: 7}
+  - {id: host-b, labels: {zone: north}, running: 3}
+  - {id: host-c, labels: {zone: south}}
+";
+    fs::write(folder.path().join("fleet.yaml"), fleet).unwrap();
+    fs::write(folder.path().join("north.yaml"), "agent: writer\nlabels: {zone: north}\n").unwrap();
+    folder
+}
+
+/// From nothing to a decision by a policy of one's own, in the four steps that `new` tells.
+#[test]
+fn a_new_policy_is_tested_built_checked_and_asked() {
+    let folder = folder();
+    let said = done(&mut guildhall(folder.path(), &["new", "keep-in-zone", "--kit", KIT]));
+    assert!(said.contains("guildhall policy build"), "{said}");
+    let crate_folder = folder.path().join("keep-in-zone");
+
+    // One folder for what is compiled, so that it is compiled once for all runs.
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policies");
+    let mut test = Command::new(env!("CARGO"));
+    test.current_dir(&crate_folder).args(["test", "--lib"]).env("CARGO_TARGET_DIR", &target);
+    let said = done(&mut test);
+    assert!(said.contains("tests::agents_stay_in_their_zone ... ok"), "{said}");
+
+    let said = done(guildhall(&crate_folder, &["build"]).env("CARGO_TARGET_DIR", &target));
+    assert!(said.contains("keep-in-zone.wasm: "), "{said}");
+    let component = crate_folder.join("keep-in-zone.wasm");
+    let component = component.to_str().unwrap();
+    let bytes = fs::metadata(component).unwrap().len();
+    assert!(bytes < 64 << 10, "{bytes} bytes");
+
+    let said =
+        done(&mut guildhall(folder.path(), &["check", component, "--settings", r#"{"label": "zone"}"#]));
+    for line in ["policy     keep-in-zone", "imports    nothing", "settings   accepted", " 10000 hosts: "] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let ask = ["run", component, "--fleet", "fleet.yaml", "--request", "north.yaml", "--json"];
+    let said = done(&mut guildhall(folder.path(), &ask));
+    let wanted = r#"{"agent":"writer","host":"host-b","reason":"fewest agents in the zone"}"#;
+    assert_eq!(said.trim(), wanted);
+
+    let again = refused(&mut guildhall(folder.path(), &["new", "keep-in-zone"]));
+    assert_eq!(again, "guildhall: keep-in-zone is there already\n");
+}
+
+#[test]
+fn a_burst_is_shown_as_a_table() {
+    let folder = folder();
+    let ask = ["run", "least-loaded", "--fleet", "fleet.yaml", "--agents", "5"];
+    insta::assert_snapshot!(done(&mut guildhall(folder.path(), &ask)));
+}
+
+/// The table, without what this machine took.
+fn simulated(folder: &Path, arguments: &[&str]) -> serde_json::Value {
+    let said = done(&mut guildhall(folder, &[&["simulate", "--json"][..], arguments].concat()));
+    let mut said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    for policy in said["policies"].as_array_mut().unwrap() {
+        assert!(policy["decision_us"].take().as_f64().unwrap() > 0.0);
+    }
+    said
+}
+
+#[test]
+fn a_simulation_is_the_same_whenever_it_is_run() {
+    let busy = ["--agents", "4000", "--rate", "40", "--stay", "60", "--hosts", "20", "--arrivals", "bursts"];
+    let busy = [&busy[..], &["--mixed", "--deaths-every", "20", "--heavy-tail"]].concat();
+    let once = simulated(Path::new("."), &busy);
+    assert_eq!(simulated(Path::new("."), &busy), once);
+    assert_ne!(simulated(Path::new("."), &[&busy[..], &["--seed", "2"]].concat()), once);
+    for policy in once["policies"].as_array().unwrap() {
+        assert_eq!((&policy["placed"], &policy["given_up"]), (&4000.into(), &0.into()), "{policy}");
+        assert!(policy["moved"].as_u64().unwrap() > 0, "{policy}");
+        assert!(policy["refused_by_hosts"].as_u64().unwrap() > 0, "{policy}");
+    }
+}
+
+#[test]
+fn a_trace_that_fills_a_host_makes_agents_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two fit; the third waits until the first leaves, and is started a moment later.
+    let trace = "arrives_s, stays_s, agent\n0, 5, a\n0, 100, b\n1.5, 10, c\n";
+    fs::write(folder.path().join("trace.csv"), trace).unwrap();
+    let options = ["--trace", "trace.csv", "--hosts", "1", "--capacity", "2", "--report-every", "1"];
+    let said = simulated(folder.path(), &[&options[..], &["--policy", "least-loaded"]].concat());
+    let outcome = &said["policies"][0];
+    assert_eq!((&said["agents"], &outcome["placed"]), (&3.into(), &3.into()));
+    let longest = outcome["wait_s"]["max"].as_f64().unwrap();
+    assert!((3.5..=6.0).contains(&longest), "{outcome}");
+    insta::assert_snapshot!(
+        [
+            "arrives_s\n1\n",
+            "",
+            "arrives_s,stays_s\n1\n",
+            "arrives_s,stays_s\n1,soon\n",
+            "arrives_s,stays_s\n-1,1\n",
+            "arrives_s,stays_s,agent\n1,1,a*\n",
+        ]
+        .map(|trace| {
+            fs::write(folder.path().join("trace.csv"), trace).unwrap();
+            refused(&mut guildhall(folder.path(), &["simulate", "--trace", "trace.csv"]))
+        })
+        .concat()
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_is() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("text.wasm"), "no policy").unwrap();
+    fs::write(path.join("typo.yaml"), "hosts:\n  - {id: host-a, capcity: 7}\n").unwrap();
+    fs::write(path.join("glob.yaml"), "hosts:\n  - {id: host-*}\n").unwrap();
+    let mut said = String::new();
+    for arguments in [
+        &["new", "Keep In Zone"][..],
+        &["new", "zone", "--kit", "no-such-folder"],
+        &["build", "no-such-folder"],
+        &["build"],
+        &["check", "no-such-file.wasm"],
+        &["check", "text.wasm"],
+        &["check", "least-loaded", "--settings", "{"],
+        &["check", "least-loaded", "--settings", "[]"],
+        &["check", "least-loaded", "--settings", r#"{"weights": {"cpu": "high"}}"#],
+        &["run", "round-robin", "--fleet", "no-such-fleet.yaml"],
+        &["run", "round-robin", "--fleet", "typo.yaml"],
+        &["run", "round-robin", "--fleet", "glob.yaml"],
+        &["simulate", "--hosts", "0"],
+        &["simulate", "--rate", "0"],
+        &["simulate", "--stay", "NaN"],
+        &["publish", "text.wasm", "--redis-url", "redis://localhost"],
+        &["publish", "least-loaded", "--redis-url", "http://:hunter2@localhost"],
+    ] {
+        let told = refused(&mut guildhall(path, arguments)).replace(path.to_str().unwrap(), "FOLDER");
+        said += &format!("{}\n  {told}", arguments.join(" "));
+    }
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_check_for_programs_is_one_json_object() {
+    let said = done(&mut guildhall(Path::new("."), &["check", LEAST_LOADED, "--json"]));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["name"], &said["needs_ticket"]), (&"least-loaded".into(), &false.into()));
+    assert_eq!(said["contract"], "guildhall:placement@0.1.0");
+    let memory = said["costs"][2]["memory_bytes"].as_u64().unwrap();
+    assert!((1 << 20..16 << 20).contains(&memory), "{memory}");
+    assert!(said["costs"][0]["decision_us"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_published_policy_is_shown_until_it_is_withdrawn() {
+    let redis = RedisServer::start().unwrap();
+    let url = redis.url();
+    let fleet = ["--redis-url", url.as_str()];
+    let show = || done(&mut guildhall(Path::new("."), &[&["show"][..], &fleet].concat()));
+    assert!(show().starts_with("published  nothing"), "{}", show());
+    let said = done(&mut guildhall(Path::new("."), &[&["publish", "least-loaded"][..], &fleet].concat()));
+    assert!(said.starts_with("published least-loaded@"), "{said}");
+    assert!(show().starts_with("published  least-loaded@"), "{}", show());
+    done(&mut guildhall(Path::new("."), &[&["withdraw"][..], &fleet].concat()));
+    assert!(show().starts_with("published  nothing"), "{}", show());
+}

@@ -1,0 +1,123 @@
+//! Policies that are changed while engines and hosts decide by them.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use guildhall::{
+    engine::{EngineError, ExecutionEngine, GrpcEngine},
+    placement::{BuiltIn, LoadError, PolicyArtifact, PolicyFiles, PolicySource, Sha256Digest, Trust},
+    registry::FleetPolicy,
+};
+use tokio::time::timeout;
+
+use crate::{
+    backends::Pair,
+    setup::{LIMIT, guild, launch, world, world_with},
+};
+
+both!(
+    a_new_policy_takes_over_while_agents_are_started,
+    the_whole_fleet_follows_the_policy_that_the_registry_names,
+    a_policy_that_is_not_trusted_decides_nothing,
+    a_published_policy_that_is_no_policy_keeps_nobody_from_starting,
+);
+
+const SOON: Duration = Duration::from_millis(5);
+
+async fn decides(engine: &GrpcEngine, policy: BuiltIn) {
+    let wanted = Sha256Digest::of(policy.bytes());
+    let mut changes = engine.policy_changes();
+    let changed = changes.wait_for(|identity| identity.sha256 == wanted);
+    timeout(LIMIT, changed).await.expect("the new policy takes over").expect("the engine lives");
+    assert_eq!(engine.policy().sha256, wanted);
+}
+
+async fn a_new_policy_takes_over_while_agents_are_started(pair: Pair) {
+    let world = world(pair, 2).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ours.wasm");
+    fs::write(&file, BuiltIn::RoundRobin.bytes()).unwrap();
+    let source: Arc<dyn PolicySource> = Arc::new(PolicyFiles::new(&file).look_every(SOON));
+    let engine = world.engine_with(|engine| engine.policy(source)).await;
+    let guild = guild("g", 30);
+    let running = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run_guild(&guild, &Default::default()).await }
+    });
+    for policy in [BuiltIn::LeastLoaded, BuiltIn::RoundRobin, BuiltIn::LeastLoaded] {
+        fs::write(dir.path().join("new"), policy.bytes()).unwrap();
+        fs::rename(dir.path().join("new"), &file).unwrap();
+        decides(&engine, policy).await;
+    }
+    for outcome in running.await.unwrap() {
+        outcome.result.unwrap();
+    }
+    // What is no policy does not take over, and what comes after it does.
+    fs::write(&file, "no policy").unwrap();
+    tokio::time::sleep(20 * SOON).await;
+    assert_eq!(engine.policy().sha256, Sha256Digest::of(BuiltIn::LeastLoaded.bytes()));
+    engine.run_agent(launch("one-more")).await.unwrap();
+    fs::write(&file, BuiltIn::RoundRobin.bytes()).unwrap();
+    decides(&engine, BuiltIn::RoundRobin).await;
+    engine.shutdown().await;
+    world.end().await;
+}
+
+async fn the_whole_fleet_follows_the_policy_that_the_registry_names(pair: Pair) {
+    let registry = pair[0].clone();
+    let source: Arc<dyn PolicySource> = Arc::new(FleetPolicy::new(registry.clone()).look_every(SOON));
+    let world = world_with(pair, |fleet| fleet.hosts(2).policy(source)).await;
+    let engine = world.engine().await;
+    assert_eq!(engine.policy().name, "round-robin");
+
+    for (published, named) in [(Some(BuiltIn::LeastLoaded), "least-loaded"), (None, "round-robin")] {
+        let published = published.map(PolicyArtifact::from);
+        registry.publish_policy(published.as_ref()).await.unwrap();
+        let converged = async {
+            loop {
+                let hosts = registry.hosts().await.unwrap();
+                if hosts.iter().all(|host| host.info.policy.name == named) && engine.policy().name == named {
+                    return;
+                }
+                tokio::time::sleep(SOON).await;
+            }
+        };
+        timeout(LIMIT, converged).await.expect("hosts and engine decide by the fleet's policy");
+    }
+    engine.shutdown().await;
+    world.end().await;
+}
+
+async fn a_policy_that_is_not_trusted_decides_nothing(pair: Pair) {
+    let world = world(pair, 1).await;
+    let policy = PolicyArtifact::new("theirs", BuiltIn::LeastLoaded.bytes());
+    let trust = Trust { pinned: vec![Sha256Digest::of(b"ours")], ..Trust::default() };
+    let engine = world.fleet.engine().policy(policy.clone()).trust(trust.clone()).build().await;
+    assert!(matches!(engine.unwrap_err(), EngineError::LoadPolicy(LoadError::Untrusted { .. })));
+
+    // Also when it comes later.
+    let source = FleetPolicy::new(world.registry.clone()).look_every(SOON);
+    let source: Arc<dyn PolicySource> = Arc::new(source);
+    let engine = world.engine_with(|engine| engine.policy(source).trust(trust)).await;
+    world.registry.publish_policy(Some(&policy)).await.unwrap();
+    tokio::time::sleep(20 * SOON).await;
+    assert_eq!(engine.policy().name, "round-robin");
+    engine.shutdown().await;
+    world.end().await;
+}
+
+async fn a_published_policy_that_is_no_policy_keeps_nobody_from_starting(pair: Pair) {
+    let broken = PolicyArtifact::new("broken", *b"no policy");
+    pair[0].publish_policy(Some(&broken)).await.unwrap();
+    let world = world(pair, 1).await;
+    let engine = world.engine().await;
+    assert_eq!(engine.policy().name, "round-robin");
+    engine.run_agent(launch("a")).await.unwrap();
+    // What is chosen for this engine alone is another matter.
+    let engine_of_broken = world.fleet.engine().policy(broken).build().await;
+    assert!(matches!(
+        engine_of_broken.unwrap_err(),
+        EngineError::LoadPolicy(LoadError::NotAComponent { .. })
+    ));
+    engine.shutdown().await;
+    world.end().await;
+}

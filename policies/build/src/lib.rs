@@ -1,0 +1,9 @@
+//! From the source of a policy in Rust to its component: finds a compiler that can make
+//! WebAssembly, calls it so that the bytes do not depend on the machine, and makes a
+//! component of the module that it made.
+
+mod component;
+mod toolchain;
+
+pub use component::encode;
+pub use toolchain::Toolchain;
