@@ -10,13 +10,13 @@ use super::Subject;
 
 /// Which registry.
 #[derive(clap::Args)]
-struct Fleet {
+struct RegistryArgs {
     /// The fleet's registry, as `redis://[user:password@]host:port[/db]`.
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis_url: String,
 }
 
-impl Fleet {
+impl RegistryArgs {
     /// Runs `work` with the registry.
     fn with<T>(&self, work: impl AsyncFnOnce(RedisRegistry) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -32,7 +32,7 @@ pub(crate) struct Publish {
     subject: Subject,
 
     #[command(flatten)]
-    fleet: Fleet,
+    registry: RegistryArgs,
 }
 
 impl Publish {
@@ -40,7 +40,7 @@ impl Publish {
         let (artifact, policy, settings) = self.subject.load()?;
         // What would be refused everywhere is better refused here.
         PlacementService::new(policy, &settings, Default::default())?;
-        self.fleet.with(async |registry| Ok(registry.publish_policy(Some(&artifact)).await?))?;
+        self.registry.with(async |registry| Ok(registry.publish_policy(Some(&artifact)).await?))?;
         println!("published {}; engines and hosts take it over within 5 seconds", artifact.identity());
         Ok(())
     }
@@ -49,12 +49,12 @@ impl Publish {
 #[derive(clap::Args)]
 pub(crate) struct Withdraw {
     #[command(flatten)]
-    fleet: Fleet,
+    registry: RegistryArgs,
 }
 
 impl Withdraw {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        self.fleet.with(async |registry| Ok(registry.publish_policy(None).await?))?;
+        self.registry.with(async |registry| Ok(registry.publish_policy(None).await?))?;
         println!("withdrawn; engines and hosts decide by round-robin within 5 seconds");
         Ok(())
     }
@@ -63,13 +63,13 @@ impl Withdraw {
 #[derive(clap::Args)]
 pub(crate) struct Show {
     #[command(flatten)]
-    fleet: Fleet,
+    registry: RegistryArgs,
 }
 
 impl Show {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let (published, hosts) = self
-            .fleet
+            .registry
             .with(async |registry| Ok((registry.published_policy().await?, registry.hosts().await?)))?;
         let published = published.as_ref().map(PolicyArtifact::identity);
         match &published {

@@ -2,12 +2,13 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
     placement::{BuiltIn, LoadError, PolicyArtifact, PolicyFiles, PolicySource, Sha256Digest, Trust},
     registry::FleetPolicy,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     backends::Pair,
@@ -23,6 +24,44 @@ both!(
 
 const SOON: Duration = Duration::from_millis(5);
 
+/// A source that says how often it was looked at.
+#[derive(Debug)]
+struct Watched<S> {
+    source: S,
+    looks: watch::Sender<u32>,
+}
+
+impl<S> Watched<S> {
+    fn new(source: S) -> Arc<Self> {
+        Arc::new(Self { source, looks: watch::Sender::new(0) })
+    }
+
+    /// Waits until what is there now was looked at, and whatever followed from that is
+    /// over: the next look begins after it.
+    async fn is_dealt_with(&self) {
+        let mut looks = self.looks.subscribe();
+        let before = *looks.borrow();
+        let dealt_with = looks.wait_for(|looks| *looks >= before + 2);
+        timeout(LIMIT, dealt_with).await.expect("the source is looked at").expect("it is there");
+    }
+}
+
+#[async_trait]
+impl<S: PolicySource> PolicySource for Watched<S> {
+    async fn fetch(&self) -> Result<PolicyArtifact, LoadError> {
+        self.source.fetch().await
+    }
+
+    async fn version(&self) -> Result<String, LoadError> {
+        self.looks.send_modify(|looks| *looks += 1);
+        self.source.version().await
+    }
+
+    fn look_every(&self) -> Option<Duration> {
+        self.source.look_every()
+    }
+}
+
 async fn decides(engine: &GrpcEngine, policy: BuiltIn) {
     let wanted = Sha256Digest::of(policy.bytes());
     let mut changes = engine.policy_changes();
@@ -36,8 +75,8 @@ async fn a_new_policy_takes_over_while_agents_are_started(pair: Pair) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ours.wasm");
     fs::write(&file, BuiltIn::RoundRobin.bytes()).unwrap();
-    let source: Arc<dyn PolicySource> = Arc::new(PolicyFiles::new(&file).look_every(SOON));
-    let engine = world.engine_with(|engine| engine.policy(source)).await;
+    let source = Watched::new(PolicyFiles::new(&file).look_every(SOON));
+    let engine = world.engine_with(|engine| engine.policy(source.clone() as Arc<dyn PolicySource>)).await;
     let guild = guild("g", 30);
     let running = tokio::spawn({
         let engine = engine.clone();
@@ -53,7 +92,7 @@ async fn a_new_policy_takes_over_while_agents_are_started(pair: Pair) {
     }
     // What is no policy does not take over, and what comes after it does.
     fs::write(&file, "no policy").unwrap();
-    tokio::time::sleep(20 * SOON).await;
+    source.is_dealt_with().await;
     assert_eq!(engine.policy().sha256, Sha256Digest::of(BuiltIn::LeastLoaded.bytes()));
     engine.run_agent(launch("one-more")).await.unwrap();
     fs::write(&file, BuiltIn::RoundRobin.bytes()).unwrap();
@@ -95,11 +134,11 @@ async fn a_policy_that_is_not_trusted_decides_nothing(pair: Pair) {
     assert!(matches!(engine.unwrap_err(), EngineError::LoadPolicy(LoadError::Untrusted { .. })));
 
     // Also when it comes later.
-    let source = FleetPolicy::new(world.registry.clone()).look_every(SOON);
-    let source: Arc<dyn PolicySource> = Arc::new(source);
-    let engine = world.engine_with(|engine| engine.policy(source).trust(trust)).await;
+    let source = Watched::new(FleetPolicy::new(world.registry.clone()).look_every(SOON));
+    let choice = source.clone() as Arc<dyn PolicySource>;
+    let engine = world.engine_with(|engine| engine.policy(choice).trust(trust)).await;
     world.registry.publish_policy(Some(&policy)).await.unwrap();
-    tokio::time::sleep(20 * SOON).await;
+    source.is_dealt_with().await;
     assert_eq!(engine.policy().name, "round-robin");
     engine.shutdown().await;
     world.end().await;

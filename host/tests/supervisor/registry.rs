@@ -19,7 +19,7 @@ use guildhall_host::{
 };
 
 use crate::{
-    failing::{failing, failing_with},
+    failing::{Failing, failing, failing_with},
     setup::{Setup, exists, key, launch, register, setup, setup_on},
 };
 
@@ -190,13 +190,17 @@ async fn an_ended_agent_whose_record_was_lost_is_recorded_anew_and_left_alone() 
     setup.supervisor.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
-    let (setup, registry) = failing().await;
+/// An agent whose process has crashed, and whose new claim was made without an answer.
+async fn restarts_without_an_answer(setup: &Setup, registry: &Failing) -> AgentInfo {
     let agent = setup.create("a", "{}").await.unwrap();
     registry.answers_lost.store(true, Ordering::Relaxed);
     setup.order(&agent, Order::Crash).await;
-    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.epoch > agent.epoch)).await;
+    recorded(setup, &agent.key, |record| record.is_some_and(|record| record.epoch > agent.epoch)).await;
+    agent
+}
+
+/// Once answers arrive again, the agent runs under the claim that was made.
+async fn assert_takes_over_its_own_claim(setup: Setup, registry: &Failing, agent: &AgentInfo) {
     registry.answers_lost.store(false, Ordering::Relaxed);
     let again =
         setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
@@ -206,12 +210,16 @@ async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
 }
 
 #[tokio::test]
+async fn a_restart_whose_answer_was_lost_takes_over_its_own_claim() {
+    let (setup, registry) = failing().await;
+    let agent = restarts_without_an_answer(&setup, &registry).await;
+    assert_takes_over_its_own_claim(setup, &registry, &agent).await;
+}
+
+#[tokio::test]
 async fn a_restart_whose_answer_was_lost_is_found_also_under_the_lease_before() {
     let (setup, registry) = failing().await;
-    let agent = setup.create("a", "{}").await.unwrap();
-    registry.answers_lost.store(true, Ordering::Relaxed);
-    setup.order(&agent, Order::Crash).await;
-    recorded(&setup, &agent.key, |record| record.is_some_and(|record| record.epoch > agent.epoch)).await;
+    let agent = restarts_without_an_answer(&setup, &registry).await;
     // The host registers anew, and tries again under its new lease, more than once.
     let old = setup.lease.borrow().clone();
     setup.registry.leave(&HostId::new("h1").unwrap(), &old).await.unwrap();
@@ -220,12 +228,7 @@ async fn a_restart_whose_answer_was_lost_is_found_also_under_the_lease_before() 
     while registry.claims.load(Ordering::Relaxed) < claims + 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    registry.answers_lost.store(false, Ordering::Relaxed);
-    let again =
-        setup.until(&agent.key, |agent| agent.state == AgentState::Running && agent.restarts == 1).await;
-    assert_eq!(setup.ping(&again).await.epoch, again.epoch.0);
-    setup.stop_all().await;
-    setup.assert_nothing_left().await;
+    assert_takes_over_its_own_claim(setup, &registry, &agent).await;
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ impl World {
                 }
             };
             let Ok(at) = self.hosts.binary_search_by(|host| host.id.cmp(&chosen)) else { break };
-            if self.hosts[at].takes(agent) {
+            if self.hosts[at].accept(agent) {
                 life.lives += 1;
                 life.host = Some(at);
                 self.notes.placed += u64::from(life.lives == 1);
@@ -261,7 +261,8 @@ impl World {
 }
 
 impl Host {
-    fn takes(&mut self, agent: usize) -> bool {
+    /// Takes an agent, if it lives and has room.
+    fn accept(&mut self, agent: usize) -> bool {
         let takes = self.alive && self.agents.len() < self.capacity as usize;
         takes && self.agents.insert(agent)
     }
