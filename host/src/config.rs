@@ -330,12 +330,12 @@ impl HostArgs {
 
         let policy = PolicyChoice::parse(&self.policy);
         check.check("POLICY", &self.policy, policy.check());
-        let digests = parts(&self.policy_sha256)
-            .map(|digest| check.check("POLICY_SHA256", &digest, Sha256Digest::try_from(digest.to_owned())));
-        let pinned = digests.collect::<Vec<_>>().into_iter().flatten().collect();
-        let keys =
-            parts(&self.policy_keys).map(|file| check.check("POLICY_KEYS", &file, PublicKey::read(file)));
-        let keys = keys.collect::<Vec<_>>().into_iter().flatten().collect();
+        let pinned = parts(&self.policy_sha256)
+            .filter_map(|text| check.check("POLICY_SHA256", &text, Sha256Digest::try_from(text.to_owned())))
+            .collect();
+        let keys = parts(&self.policy_keys)
+            .filter_map(|file| check.check("POLICY_KEYS", &file, PublicKey::read(file)))
+            .collect();
         let policy_fallback = BuiltIn::named(&self.policy_fallback);
         if policy_fallback.is_none() && self.policy_fallback != "refuse" {
             check.mistake(

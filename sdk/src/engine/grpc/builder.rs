@@ -116,8 +116,9 @@ impl GrpcEngineBuilder {
     }
 
     /// The policy that decides; unless told, the one that the registry names for the
-    /// fleet, or round-robin when that cannot be used. A source that can change is followed: what it has anew takes over while
-    /// decisions go on, unless it proves to be of no use.
+    /// fleet, or round-robin when that cannot be used. A source that can change is
+    /// followed: what it has anew takes over while decisions go on, unless it proves to
+    /// be of no use.
     pub fn policy(mut self, policy: impl Into<PolicyChoice>) -> Self {
         self.policy = policy.into();
         self
