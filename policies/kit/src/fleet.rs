@@ -1,8 +1,15 @@
 //! The fleet, kept for the policy's author.
 
-use std::ops::Index;
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+use core::ops::Index;
 
-use crate::{Candidate, Change, Refusal, Request};
+use crate::{Candidate, Change, Decision, Refusal, Rejection, Request, Standing, Verdict, hash::identity, percent};
+
+/// Hosts that a refusal names for each reason.
+const HOSTS_NAMED: usize = 10;
+
+/// Hosts that a decision by [`Fleet::best`] names beside the best one.
+const RUNNERS_UP: usize = 2;
 
 /// All hosts there are, sorted by id. A host's place in this order is its
 /// *position*: it finds what a policy keeps beside the fleet in tables of its own.
@@ -50,20 +57,74 @@ impl Fleet {
         self.search(id).ok()
     }
 
-    /// A refusal that says why no host would do, for policies that choose among
-    /// all hosts that are neither full nor excluded.
-    pub fn refuse(&self, request: &Request, is_full: impl Fn(usize) -> bool) -> Refusal {
-        let excluded = self.iter().filter(|host| request.excludes(host)).count();
-        let full =
-            self.iter().enumerate().filter(|(at, host)| is_full(*at) && !request.excludes(host)).count();
-        Refusal::new(match (self.len(), full, excluded) {
-            (0, ..) => "there are no hosts".to_owned(),
-            (hosts, full, 0) => format!("no host is free: of {hosts}, {full} are full"),
-            (hosts, 0, excluded) => format!("no host is free: of {hosts}, {excluded} are excluded"),
-            (hosts, full, excluded) => {
-                format!("no host is free: of {hosts}, {full} are full and {excluded} are excluded")
+    /// Why the host at this position takes no agent, whatever the agent: it is cordoned,
+    /// draining, excluded, or full.
+    pub fn unavailable(&self, request: &Request, at: usize) -> Option<&'static str> {
+        let host = &self[at];
+        match host.standing {
+            Standing::Draining => Some("draining"),
+            Standing::Cordoned => Some("cordoned"),
+            Standing::Open if request.excludes(host) => Some("excluded"),
+            Standing::Open => host.is_full().then_some("full"),
+        }
+    }
+
+    /// The host that `judge` scores highest, of those that [take agents](Self::unavailable).
+    /// Of equal ones, another one for each agent. Looks at every host.
+    ///
+    /// # Errors
+    /// [`Refusal`] counts why each host was not taken.
+    pub fn best(
+        &self,
+        request: &Request,
+        mut judge: impl FnMut(usize) -> Verdict,
+    ) -> Result<Decision, Refusal> {
+        let start = identity(request).checked_rem(self.len() as u64).unwrap_or(0) as usize;
+        let mut best: Vec<(f32, usize)> = Vec::with_capacity(RUNNERS_UP + 2);
+        for at in (start..self.len()).chain(0..start) {
+            if self.unavailable(request, at).is_some() {
+                continue;
             }
-        })
+            let Verdict::Score(score) = judge(at) else { continue };
+            let rank = best.iter().position(|(other, _)| score > *other).unwrap_or(best.len());
+            if rank <= RUNNERS_UP {
+                best.insert(rank, (score, at));
+                best.truncate(RUNNERS_UP + 1);
+            }
+        }
+        let choose = |&(score, at): &(f32, usize)| {
+            Decision::new(&self[at], format!("score {} of 100", percent(score.into()))).with_score(score.into())
+        };
+        let refuse = || {
+            self.refuse(request, |at| match judge(at) {
+                Verdict::Rejected(reason) => Some(reason.into_owned()),
+                Verdict::Score(_) => None,
+            })
+        };
+        let (first, others) = best.split_first().ok_or_else(refuse)?;
+        Ok(others.iter().map(choose).fold(choose(first), Decision::or))
+    }
+
+    /// A refusal that counts why each host was not taken: for what
+    /// [`unavailable`](Self::unavailable) says, and else for what `why` says.
+    pub fn refuse(&self, request: &Request, mut why: impl FnMut(usize) -> Option<String>) -> Refusal {
+        let mut rejections: Vec<Rejection> = Vec::new();
+        for (at, host) in self.iter().enumerate() {
+            let Some(reason) = self.unavailable(request, at).map(String::from).or_else(|| why(at)) else {
+                continue;
+            };
+            let found = rejections.iter().position(|other| other.reason == reason);
+            let found = found.unwrap_or_else(|| {
+                rejections.push(Rejection { reason, count: 0, hosts: Vec::new() });
+                rejections.len() - 1
+            });
+            let rejection = &mut rejections[found];
+            rejection.count += 1;
+            if rejection.hosts.len() < HOSTS_NAMED {
+                rejection.hosts.push(host.id.clone());
+            }
+        }
+        Refusal::because(self.len(), rejections)
     }
 
     /// Applies a change, and says what it did; nothing when a host goes that was
@@ -106,7 +167,7 @@ impl Index<usize> for Fleet {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use alloc::{borrow::ToOwned, collections::BTreeMap, vec};
 
     use proptest::prelude::*;
 
@@ -147,17 +208,37 @@ mod tests {
     fn a_refusal_counts_what_stood_in_the_way() {
         let mut fleet = Fleet::default();
         let mut request = Request::new("guild", "agent");
-        assert_eq!(fleet.refuse(&request, |_| true).reason, "there are no hosts");
-        for id in ["a", "b", "c"] {
-            fleet.apply(Change::Upsert(Candidate::new(id, 0)));
+        let none = |_| None;
+        assert_eq!(fleet.refuse(&request, none).reason, "there are no hosts");
+        for (id, capacity) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
+            let mut host = Candidate::new(id, capacity);
+            host.standing = if id == "d" { Standing::Draining } else { Standing::Open };
+            fleet.apply(Change::Upsert(host));
         }
-        for (excluded, wanted) in [
-            (&[][..], "no host is free: of 3, 3 are full"),
-            (&["b"][..], "no host is free: of 3, 2 are full and 1 are excluded"),
-            (&["a", "b", "c", "gone"][..], "no host is free: of 3, 3 are excluded"),
-        ] {
-            request.excluded = excluded.iter().map(|&id| id.to_owned()).collect();
-            assert_eq!(fleet.refuse(&request, |_| true).reason, wanted);
+        request.excluded = vec!["b".to_owned()];
+        let refusal = fleet.refuse(&request, |_| Some("too far".to_owned()));
+        assert_eq!(refusal.reason, "none of 4 hosts will do: 1 full, 1 excluded, 1 too far, 1 draining");
+        assert_eq!(refusal.rejections[2].hosts, ["c"]);
+    }
+
+    #[test]
+    fn the_best_host_comes_first_then_those_to_ask_when_it_refuses() {
+        let mut fleet = Fleet::default();
+        for (id, running) in [("a", 3), ("b", 1), ("c", 2), ("d", 0), ("e", 4)] {
+            let mut host = Candidate::new(id, 5);
+            host.running = running;
+            fleet.apply(Change::Upsert(host));
         }
+        let mut request = Request::new("guild", "agent");
+        request.excluded = vec!["b".to_owned()];
+        let judge = |fleet: &Fleet, at: usize| match fleet[at].id.as_str() {
+            "d" => Verdict::rejected("broken"),
+            _ => Verdict::Score(1.0 - fleet[at].running as f32 / 5.0),
+        };
+        let decision = fleet.best(&request, |at| judge(&fleet, at)).unwrap();
+        let others: Vec<&str> = decision.others.iter().map(|other| other.host.as_str()).collect();
+        assert_eq!((decision.host.as_str(), others), ("c", vec!["a", "e"]));
+        let refusal = fleet.best(&request, |_| Verdict::rejected("broken")).unwrap_err();
+        assert_eq!(refusal.reason, "none of 5 hosts will do: 4 broken, 1 excluded");
     }
 }

@@ -1,23 +1,33 @@
-//! Settings: JSON from the operator, read field by field.
-//!
-//! Not by serde: its errors bring the formatting of floats along, and `f64`'s own
-//! parser a table for the hardest cases. Together they weigh as much as all the
-//! rest of a stock policy's component.
+//! Settings: values from the operator, taken field by field.
 
-use std::{borrow::Cow, fmt};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
-use hifijson::{SliceLexer, token::Lex, value};
+/// A value in the operator's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// True or false.
+    Flag(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
 
-type Value<'a> = value::Value<&'a str, Cow<'a, str>>;
-
-/// How deep settings may be nested.
-const DEPTH: usize = 32;
+/// One value, and where in the settings it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// `weights.cpu` in an object, `rules[0].key` in the first object of a list.
+    pub path: String,
+    /// The value.
+    pub value: Value,
+}
 
 /// What the operator wrote: a JSON object whose fields the policy takes one by
 /// one. A field that the policy did not take is an error that names it.
 ///
 /// ```
-/// use guildhall_policy::{InvalidSettings, Settings};
+/// use guildhall_policy::{InvalidSettings, Setting, Settings, Value};
 ///
 /// fn read(settings: &mut Settings<'_>) -> Result<(f64, String), InvalidSettings> {
 ///     let headroom = settings.number("headroom")?.unwrap_or(0.2);
@@ -25,55 +35,47 @@ const DEPTH: usize = 32;
 ///     Ok((headroom, zone.unwrap_or_default()))
 /// }
 ///
-/// let read = |json| Settings::read(json, read);
-/// assert_eq!(read(r#"{"labels": {"zone": "north"}}"#), Ok((0.2, "north".to_owned())));
-/// let error = read(r#"{"labels": {"zone": 7}}"#).unwrap_err();
+/// let read = |path: &str, value| Settings::read(vec![Setting { path: path.to_owned(), value }], read);
+/// assert_eq!(read("labels.zone", Value::Text("north".to_owned())), Ok((0.2, "north".to_owned())));
+/// let error = read("labels.zone", Value::Number(7.0)).unwrap_err();
 /// assert_eq!(error.to_string(), "labels.zone: must be text, not a number");
-/// let error = read(r#"{"labels": {"zoen": "north"}}"#).unwrap_err();
+/// let error = read("labels.zoen", Value::Text("north".to_owned())).unwrap_err();
 /// assert_eq!(error.to_string(), "labels.zoen: is not a setting of this policy");
 /// ```
 #[derive(Debug)]
 pub struct Settings<'a> {
-    fields: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// The object these fields are in: empty, or `outer.inner.` with a dot at its end.
+    /// Those that were not taken yet.
+    left: &'a mut Vec<Setting>,
+    /// The object that fields are taken from: empty, or `outer.inner.` with a dot at its end.
     path: String,
 }
 
-impl<'a> Settings<'a> {
-    /// Reads a JSON object, and sees that `take` leaves no field behind.
+impl Settings<'_> {
+    /// Reads settings, and sees that `take` leaves no field behind.
     ///
     /// # Errors
-    /// [`InvalidSettings`] when the text is not a JSON object, when `take` says so,
-    /// and when a field is left.
+    /// [`InvalidSettings`] when `take` says so, and when a field is left.
     pub fn read<T>(
-        json: &'a str,
-        take: impl FnOnce(&mut Self) -> Result<T, InvalidSettings>,
+        mut settings: Vec<Setting>,
+        take: impl FnOnce(&mut Settings<'_>) -> Result<T, InvalidSettings>,
     ) -> Result<T, InvalidSettings> {
-        let mut lexer = SliceLexer::new(json.as_bytes());
-        let parse = |next, lexer: &mut _| value::parse_bounded(DEPTH, next, lexer);
-        let value = lexer
-            .exactly_one(Lex::ws_peek, parse)
-            .map_err(|error| InvalidSettings::new("", format!("the settings are not JSON: {error}")))?;
-        match value {
-            Value::Object(fields) => Self { fields, path: String::new() }.consume(take),
-            other => {
-                Err(InvalidSettings::new("", format!("the settings must be an object, not {}", kind(&other))))
-            }
+        let taken = take(&mut Settings { left: &mut settings, path: String::new() })?;
+        match settings.into_iter().next() {
+            Some(left) => Err(InvalidSettings::new(left.path, "is not a setting of this policy")),
+            None => Ok(taken),
         }
     }
 
-    /// Takes a number of at most 15 digits, and of a size between 10⁻²² and 10²² or
-    /// so: those that need one rounding to become an `f64`, not more.
+    /// Takes a number.
     ///
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
     pub fn number(&mut self, field: &str) -> Result<Option<f64>, InvalidSettings> {
-        let digits = self.take(field, "a number", |value| match value {
-            Value::Number((digits, _)) => Some(*digits),
-            _ => None,
-        })?;
-        let number = |digits| exact(digits).ok_or_else(|| self.invalid(field, "has too many digits"));
-        digits.map(number).transpose()
+        match self.take(field, "a number")? {
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(other) => Err(self.wrong(field, "a number", &other)),
+            None => Ok(None),
+        }
     }
 
     /// Takes text.
@@ -81,10 +83,11 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
     pub fn text(&mut self, field: &str) -> Result<Option<String>, InvalidSettings> {
-        self.take(field, "text", |value| match value {
-            Value::String(text) => Some(text.clone().into_owned()),
-            _ => None,
-        })
+        match self.take(field, "text")? {
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(field, "text", &other)),
+            None => Ok(None),
+        }
     }
 
     /// Takes `true` or `false`.
@@ -92,28 +95,61 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
     pub fn flag(&mut self, field: &str) -> Result<Option<bool>, InvalidSettings> {
-        self.take(field, "true or false", |value| match value {
-            Value::Bool(flag) => Some(*flag),
-            _ => None,
-        })
+        match self.take(field, "true or false")? {
+            Some(Value::Flag(flag)) => Ok(Some(flag)),
+            Some(other) => Err(self.wrong(field, "true or false", &other)),
+            None => Ok(None),
+        }
     }
 
     /// Takes an object, whose fields `take` takes. An absent object is an empty one.
     ///
     /// # Errors
-    /// [`InvalidSettings`] when the field is there and is not an object, when `take`
-    /// says so, and when a field of it is left.
+    /// [`InvalidSettings`] when the field is there and is not an object, and when `take`
+    /// says so.
     pub fn object<T>(
         &mut self,
         field: &str,
-        take: impl FnOnce(&mut Self) -> Result<T, InvalidSettings>,
+        take: impl FnOnce(&mut Settings<'_>) -> Result<T, InvalidSettings>,
     ) -> Result<T, InvalidSettings> {
-        let fields = match self.remove(field) {
-            None => Vec::new(),
-            Some(Value::Object(fields)) => fields,
-            Some(other) => return Err(self.wrong(field, "an object", &other)),
-        };
-        Self { fields, path: format!("{}{field}.", self.path) }.consume(take)
+        self.must_not_be_a_value(field, "an object")?;
+        let path = format!("{}{field}.", self.path);
+        take(&mut Settings { left: &mut *self.left, path })
+    }
+
+    /// Takes a list of objects, each of which `take` takes. An absent list is empty.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] when the field is there and is not a list of objects, and when
+    /// `take` says so.
+    pub fn list<T>(
+        &mut self,
+        field: &str,
+        mut take: impl FnMut(&mut Settings<'_>) -> Result<T, InvalidSettings>,
+    ) -> Result<Vec<T>, InvalidSettings> {
+        self.must_not_be_a_value(field, "a list")?;
+        let mut items = Vec::new();
+        loop {
+            let item = format!("{field}[{}]", items.len());
+            let path = format!("{}{item}", self.path);
+            if !self.left.iter().any(|left| left.path.starts_with(&path)) {
+                return Ok(items);
+            }
+            items.push(self.object(&item, &mut take)?);
+        }
+    }
+
+    /// Takes a list of texts. An absent list is empty.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] when the field is there and is not a list of texts.
+    pub fn texts(&mut self, field: &str) -> Result<Vec<String>, InvalidSettings> {
+        self.must_not_be_a_value(field, "a list")?;
+        let mut texts = Vec::new();
+        while let Some(text) = self.text(&format!("{field}[{}]", texts.len()))? {
+            texts.push(text);
+        }
+        Ok(texts)
     }
 
     /// Blames a field of this object, for a policy's own checks.
@@ -121,73 +157,36 @@ impl<'a> Settings<'a> {
         InvalidSettings::new(format!("{}{field}", self.path), problem)
     }
 
-    fn consume<T>(
-        mut self,
-        take: impl FnOnce(&mut Self) -> Result<T, InvalidSettings>,
-    ) -> Result<T, InvalidSettings> {
-        let taken = take(&mut self)?;
-        match self.fields.first() {
-            Some((field, _)) => Err(self.invalid(field, "is not a setting of this policy")),
-            None => Ok(taken),
+    /// Takes what is at this field itself.
+    fn take(&mut self, field: &str, wanted: &str) -> Result<Option<Value>, InvalidSettings> {
+        let path = format!("{}{field}", self.path);
+        if let Some(at) = self.left.iter().position(|left| left.path == path) {
+            return Ok(Some(self.left.swap_remove(at).value));
+        }
+        // Something in it is there, so it is no value.
+        let below = |left: &Setting| left.path.strip_prefix(&*path).map(|rest| rest.bytes().next());
+        match self.left.iter().find_map(below).flatten() {
+            Some(b'.') => Err(self.invalid(field, format!("must be {wanted}, not an object"))),
+            Some(b'[') => Err(self.invalid(field, format!("must be {wanted}, not a list"))),
+            _ => Ok(None),
         }
     }
 
-    fn take<T>(
-        &mut self,
-        field: &str,
-        wanted: &str,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
-    ) -> Result<Option<T>, InvalidSettings> {
-        match self.remove(field) {
-            None => Ok(None),
-            Some(value) => read(&value).map(Some).ok_or_else(|| self.wrong(field, wanted, &value)),
+    fn must_not_be_a_value(&self, field: &str, wanted: &str) -> Result<(), InvalidSettings> {
+        let path = format!("{}{field}", self.path);
+        match self.left.iter().find(|left| left.path == path) {
+            Some(found) => Err(self.wrong(field, wanted, &found.value)),
+            None => Ok(()),
         }
     }
 
-    fn remove(&mut self, field: &str) -> Option<Value<'a>> {
-        let at = self.fields.iter().position(|(name, _)| name == field)?;
-        Some(self.fields.swap_remove(at).1)
-    }
-
-    fn wrong(&self, field: &str, wanted: &str, found: &Value<'a>) -> InvalidSettings {
-        self.invalid(field, format!("must be {wanted}, not {}", kind(found)))
-    }
-}
-
-/// The number, if its digits and its power of ten are both exact as `f64`: then one
-/// multiplication or division is correctly rounded.
-fn exact(number: &str) -> Option<f64> {
-    const MOST_DIGITS: u64 = 1_000_000_000_000_000;
-    let (digits, exponent) = match number.split_once(['e', 'E']) {
-        Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
-        None => (number, 0),
-    };
-    let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let exponent = exponent.checked_sub(i32::try_from(fraction).ok()?)?;
-    let mantissa: u64 = digits
-        .bytes()
-        .filter(u8::is_ascii_digit)
-        .try_fold(0u64, |mantissa, digit| mantissa.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
-    if mantissa >= MOST_DIGITS {
-        return None;
-    }
-    let power = (0..exponent.unsigned_abs().min(23)).fold(1.0, |power, _| power * 10.0);
-    let magnitude = match exponent {
-        0..=22 => mantissa as f64 * power,
-        -22..0 => mantissa as f64 / power,
-        _ => return None,
-    };
-    Some(if number.starts_with('-') { -magnitude } else { magnitude })
-}
-
-fn kind(value: &Value<'_>) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+    fn wrong(&self, field: &str, wanted: &str, found: &Value) -> InvalidSettings {
+        let found = match found {
+            Value::Flag(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "text",
+        };
+        self.invalid(field, format!("must be {wanted}, not {found}"))
     }
 }
 
@@ -201,72 +200,79 @@ pub struct InvalidSettings {
 }
 
 impl InvalidSettings {
-    fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
 }
 
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.as_str() {
-            "" => f.write_str(&self.problem),
-            field => write!(f, "{field}: {}", self.problem),
+        if !self.field.is_empty() {
+            f.write_str(&self.field)?;
+            f.write_str(": ")?;
         }
+        f.write_str(&self.problem)
     }
 }
 
-impl std::error::Error for InvalidSettings {}
+impl core::error::Error for InvalidSettings {}
 
 #[cfg(test)]
 mod tests {
+    use alloc::{borrow::ToOwned, string::ToString, vec};
+
     use super::*;
 
-    #[test]
-    fn settings_as_a_whole_are_a_json_object() {
-        for (json, wanted) in [
-            ("", "the settings are not JSON: value expected"),
-            ("{", "the settings are not JSON: value or end of sequence expected"),
-            ("{} {}", "the settings are not JSON: end of file expected"),
-            ("[1]", "the settings must be an object, not a list"),
-            ("null", "the settings must be an object, not null"),
-            (&"[".repeat(100_000), "the settings are not JSON: maximal depth exceeded"),
-        ] {
-            let error = Settings::read(json, |_| Ok(())).unwrap_err().to_string();
-            assert!(error.starts_with(wanted), "{json:.10}: {error}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_what_rust_reads_or_refused() {
-        for number in
-            ["0", "-0", "1", "0.5", "0.1", "-12.375", "1e3", "2.5E-3", "1e+22", "999999999999999", "0.3e-1"]
-        {
-            let json = format!(r#"{{"n": {number}}}"#);
-            let read = Settings::read(&json, |settings| settings.number("n"));
-            assert_eq!(read, Ok(Some(number.parse().unwrap())), "{number}");
-        }
-        for number in [
-            "1e300",
-            "1e-300",
-            "1234567890123456",
-            "0.12345678901234567890",
-            "1e99999999999",
-            "99999999999999999999",
-        ] {
-            let json = format!(r#"{{"n": {number}}}"#);
-            let error = Settings::read(&json, |settings| settings.number("n")).unwrap_err();
-            assert_eq!(error.to_string(), "n: has too many digits", "{number}");
-        }
+    fn read<T>(
+        json: &str,
+        take: impl FnOnce(&mut Settings<'_>) -> Result<T, InvalidSettings>,
+    ) -> Result<T, String> {
+        let settings = crate::json::settings(json).unwrap();
+        Settings::read(settings, take).map_err(|error| error.to_string())
     }
 
     #[test]
     fn fields_are_taken_by_name_and_type() {
-        let json = r#" {"n": -1.5e2, "t": "a\"\u00e9", "f": true, "o": {"n": 0}} "#;
-        let read = Settings::read(json, |settings| {
+        let json = r#"{"n": -1.5e2, "t": "a\"\u00e9", "f": true, "o": {"n": 0}}"#;
+        let taken = read(json, |settings| {
             let inner = settings.object("o", |inner| inner.number("n"))?;
             let none = settings.object("absent", |absent| absent.flag("f"))?;
             Ok((settings.number("n")?, settings.text("t")?, settings.flag("f")?, inner, none))
         });
-        assert_eq!(read, Ok((Some(-150.0), Some("a\"é".to_owned()), Some(true), Some(0.0), None)));
+        assert_eq!(taken, Ok((Some(-150.0), Some("a\"é".to_owned()), Some(true), Some(0.0), None)));
+        for (json, wanted) in [
+            (r#"{"n": "1"}"#, "n: must be a number, not text"),
+            (r#"{"n": {"m": 1}}"#, "n: must be a number, not an object"),
+            (r#"{"n": [1]}"#, "n: must be a number, not a list"),
+            (r#"{"nn": 1}"#, "nn: is not a setting of this policy"),
+        ] {
+            assert_eq!(read(json, |settings| settings.number("n")), Err(wanted.to_owned()), "{json}");
+        }
+        let object = |json| read(json, |settings| settings.object("o", |inner| inner.number("n")));
+        assert_eq!(object(r#"{"o": 1}"#), Err("o: must be an object, not a number".to_owned()));
+        assert_eq!(object(r#"{"o": {"m": 1}}"#), Err("o.m: is not a setting of this policy".to_owned()));
+    }
+
+    #[test]
+    fn lists_are_taken_item_by_item_and_what_is_wrong_is_told_by_its_place() {
+        let rules = |json: &str| {
+            read(json, |settings| {
+                settings.list("rules", |rule| Ok((rule.text("key")?, rule.texts("values")?)))
+            })
+        };
+        let rule = |key: &str, values: &[&str]| {
+            (Some(key.to_owned()), values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>())
+        };
+        let json = r#"{"rules": [{"key": "zone", "values": ["a", "b"]}, {"key": "node"}]}"#;
+        assert_eq!(rules(json), Ok(vec![rule("zone", &["a", "b"]), rule("node", &[])]));
+        assert_eq!(rules("{}"), Ok(Vec::new()));
+        for (json, wanted) in [
+            (r#"{"rules": 1}"#, "rules: must be a list, not a number"),
+            (r#"{"rules": ["a"]}"#, "rules[0]: must be an object, not text"),
+            (r#"{"rules": [{"key": "a", "values": [1]}]}"#, "rules[0].values[0]: must be text, not a number"),
+            (r#"{"rules": [{"kye": "a"}]}"#, "rules[0].kye: is not a setting of this policy"),
+        ] {
+            assert_eq!(rules(json), Err(wanted.to_owned()), "{json}");
+        }
     }
 }

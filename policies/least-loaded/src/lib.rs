@@ -17,12 +17,20 @@
 //! CPU and memory are taken in twentieths, because a host at 41 % is not less loaded than
 //! one at 43 %.
 
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
 mod draw;
+mod moves;
 mod scores;
 mod weights;
 
+use alloc::{format, string::String, vec::Vec};
+
 use guildhall_policy::{
-    Candidate, Decision, Fleet, InvalidSettings, Observed, Policy, Refusal, Request, Settings,
+    Candidate, Decision, Fleet, GuildDecision, GuildRequest, InvalidSettings, Mode, Move, Observed, Placed,
+    Policy, Refusal, Request, Settings, Verdict, agent_of,
 };
 
 pub use weights::Weights;
@@ -36,6 +44,7 @@ pub const SMALL_FLEET: usize = 8;
 
 /// Hosts that are drawn unless set.
 const CHOICES: f64 = 2.0;
+const MOST_CHOICES: f64 = 1000.0;
 
 /// The policy: a score for each host, kept beside the fleet, by position.
 #[derive(Clone, Debug)]
@@ -49,10 +58,12 @@ pub struct LeastLoaded {
 }
 
 impl Policy for LeastLoaded {
+    const SETTINGS: &'static str = include_str!("../settings.json");
+
     fn configure(settings: &mut Settings<'_>) -> Result<Self, InvalidSettings> {
         let weights = Weights::read(settings)?;
         let choices = settings.number("choices")?.unwrap_or(CHOICES);
-        if choices.fract() != 0.0 || !(0.0..=1000.0).contains(&choices) {
+        if !(0.0..=MOST_CHOICES).contains(&choices) || f64::from(choices as u32) != choices {
             return Err(settings.invalid("choices", "must be a whole number from 0 to 1000"));
         }
         Ok(Self { weights, choices: choices as usize, scores: Scores::default(), placed: Vec::new() })
@@ -76,32 +87,90 @@ impl Policy for LeastLoaded {
     }
 
     fn place(&mut self, fleet: &Fleet, request: &Request) -> Result<Decision, Refusal> {
-        let excluded: Vec<usize> = request.excluded.iter().filter_map(|host| fleet.position(host)).collect();
-        let identity = hash(request);
-        let drawn = match fleet.len() > SMALL_FLEET {
-            true => self.least_of_drawn(fleet.len(), identity, &excluded),
-            false => None,
-        };
-        // In small fleets, and where nearly every host is full or excluded.
-        let least = drawn.or_else(|| self.scores.least(identity, excluded.into_iter()));
-        let Some(at) = least else {
-            return Err(fleet.refuse(request, |at| self.scores.is_full(at)));
-        };
-        self.placed[at] += 1;
-        self.scores.set(at, self.weights.load(&fleet[at], self.placed[at]));
-        Ok(Decision::new(&fleet[at], reason(&fleet[at], self.placed[at])))
+        let excluded = positions(fleet, &request.excluded);
+        let agent = agent_of(&request.guild, &request.agent);
+        let at = self.choose(fleet, agent, &excluded).ok_or_else(|| self.refuse(fleet, request))?;
+        Ok(Decision::new(&fleet[at], reason(&fleet[at], self.placed[at])).with_score(self.room(at).into()))
+    }
+
+    fn place_guild(&mut self, fleet: &Fleet, request: &GuildRequest) -> GuildDecision {
+        let excluded = positions(fleet, &request.excluded);
+        let choose = |agent| self.choose(fleet, agent_of(&request.guild, agent), &excluded);
+        let hosts: Vec<_> = request.members.iter().map(|member| member.agent.as_str()).map(choose).collect();
+        let (all, placed) = (hosts.len(), hosts.iter().flatten().count());
+        let refusal = (placed < all).then(|| {
+            let mut one = Request::new(request.guild.as_str(), "");
+            one.excluded.clone_from(&request.excluded);
+            self.refuse(fleet, &one)
+        });
+        match refusal {
+            Some(refusal) if request.mode == Mode::AllOrNothing => {
+                hosts.into_iter().flatten().for_each(|at| self.count(fleet, at, -1));
+                GuildDecision::nothing(request, refusal)
+            }
+            refusal => {
+                let reason = format!("{placed} of {all} agents, each to the less loaded of the hosts drawn");
+                GuildDecision { hosts, reason, refusal }
+            }
+        }
+    }
+
+    fn score(&mut self, _: &Fleet, _: &Request, at: usize) -> Verdict {
+        match self.scores.is_full(at) {
+            true => Verdict::rejected("full"),
+            false => Verdict::Score(self.room(at)),
+        }
+    }
+
+    fn chosen(&mut self, fleet: &Fleet, at: usize) {
+        self.count(fleet, at, 1);
+    }
+
+    fn propose_moves(&mut self, fleet: &Fleet, placed: &[Placed], most: usize) -> Vec<Move> {
+        moves::propose(&self.weights, fleet, placed, most)
     }
 }
 
 impl LeastLoaded {
+    /// Chooses a host, and counts the agent there.
+    fn choose(&mut self, fleet: &Fleet, agent: u64, excluded: &[usize]) -> Option<usize> {
+        let drawn = match fleet.len() > SMALL_FLEET {
+            true => self.least_of_drawn(fleet.len(), agent, excluded),
+            false => None,
+        };
+        // In small fleets, and where nearly every host is full or excluded.
+        let at = drawn.or_else(|| self.scores.least(agent, excluded.iter().copied()))?;
+        self.count(fleet, at, 1);
+        Some(at)
+    }
+
     /// The least loaded of the first few hosts that are drawn and may be chosen.
-    fn least_of_drawn(&self, hosts: usize, identity: u64, excluded: &[usize]) -> Option<usize> {
-        Draws::new(identity, hosts)
+    fn least_of_drawn(&self, hosts: usize, agent: u64, excluded: &[usize]) -> Option<usize> {
+        Draws::new(agent, hosts)
             .take(4 * self.choices)
             .filter(|at| !self.scores.is_full(*at) && !excluded.contains(at))
             .take(self.choices)
             .min_by_key(|at| self.scores.get(*at))
     }
+
+    fn count(&mut self, fleet: &Fleet, at: usize, agents: i32) {
+        self.placed[at] = self.placed[at].saturating_add_signed(agents);
+        self.scores.set(at, self.weights.load(&fleet[at], self.placed[at]));
+    }
+
+    /// The share of the host that is not in use.
+    fn room(&self, at: usize) -> f32 {
+        1.0 - self.scores.load(at)
+    }
+
+    fn refuse(&self, fleet: &Fleet, request: &Request) -> Refusal {
+        // Those that do not say they are full have what was placed since.
+        fleet.refuse(request, |_| Some("full".into()))
+    }
+}
+
+fn positions(fleet: &Fleet, hosts: &[String]) -> Vec<usize> {
+    hosts.iter().filter_map(|host| fleet.position(host)).collect()
 }
 
 fn reason(host: &Candidate, placed: u32) -> String {
@@ -109,10 +178,5 @@ fn reason(host: &Candidate, placed: u32) -> String {
     format!("least loaded: its slot {slot} of {}", host.capacity)
 }
 
-/// FNV-1a over the agent's identity: where its scan begins, or what is drawn for it.
-fn hash(request: &Request) -> u64 {
-    let bytes = request.guild.bytes().chain([0]).chain(request.agent.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-guildhall_policy::export!(LeastLoaded);
+guildhall_policy::no_std!();
+guildhall_policy::export!(LeastLoaded: guilds, scoring, rebalancing);

@@ -3,7 +3,8 @@
 //! The array is kept in blocks, each with its least score: a search looks at one
 //! number a block and then into a block or two, and a change looks at its block.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Loads as whole numbers, so that they are ordered, whatever was reported.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +40,11 @@ impl Scores {
 
     pub(crate) fn get(&self, at: usize) -> u32 {
         self.scores[at]
+    }
+
+    /// The load that was noted, as exact as it is kept.
+    pub(crate) fn load(&self, at: usize) -> f32 {
+        (f64::from(self.scores[at]) / SCALE) as f32
     }
 
     pub(crate) fn is_full(&self, at: usize) -> bool {
@@ -84,7 +90,7 @@ impl Scores {
     }
 
     fn replace(&mut self, at: usize, score: u32) -> u32 {
-        let old = std::mem::replace(&mut self.scores[at], score);
+        let old = core::mem::replace(&mut self.scores[at], score);
         let block = at / BLOCK;
         if score <= self.least[block] {
             self.least[block] = score;

@@ -1,6 +1,6 @@
 //! What operators may set, and the load that follows from it.
 
-use guildhall_policy::{Candidate, InvalidSettings, Settings};
+use guildhall_policy::{Candidate, InvalidSettings, Settings, Standing};
 
 /// How much each share counts in a host's load; only their ratios matter.
 ///
@@ -50,15 +50,19 @@ impl Weights {
     /// `None` when it takes no more.
     pub(crate) fn load(&self, host: &Candidate, placed: u32) -> Option<f64> {
         let running = host.running.saturating_add(placed);
-        if running >= host.capacity {
-            return None;
-        }
-        let slots = f64::from(running) / f64::from(host.capacity);
+        let takes = host.standing == Standing::Open && running < host.capacity;
+        takes.then(|| self.share(host, placed.into()))
+    }
+
+    /// The host's load with so many agents more or fewer, whether it takes them or not.
+    pub(crate) fn share(&self, host: &Candidate, more: i64) -> f64 {
+        let running = i64::from(host.running).saturating_add(more);
+        let slots = running as f64 / f64::from(host.capacity);
         let cpu = reported(host.load.cpu_fraction);
         // 0 of 0 is NaN: unknown.
         let memory = reported(host.load.memory_used as f64 / host.load.memory_total as f64);
         let weighted = self.slots * slots + self.cpu * cpu + self.memory * memory;
-        Some(weighted / (self.slots + self.cpu + self.memory))
+        weighted / (self.slots + self.cpu + self.memory)
     }
 }
 
@@ -72,7 +76,7 @@ fn weight(weights: &mut Settings<'_>, field: &str, default: f64) -> Result<f64, 
 
 fn reported(share: f64) -> f64 {
     match share.is_finite() {
-        true => (share.clamp(0.0, 1.0) * STEPS).round() / STEPS,
+        true => f64::from((share.clamp(0.0, 1.0) * STEPS + 0.5) as u32) / STEPS,
         false => UNKNOWN,
     }
 }

@@ -72,7 +72,7 @@ fn counts_what_it_has_placed_until_the_host_reports() {
     }
     assert_eq!(agents, BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 4)]));
     let refusal = live.place(&request("one more", &[])).unwrap_err();
-    assert_eq!(refusal.reason, "no host is free: of 2, 2 are full");
+    assert_eq!(refusal.reason, "none of 2 hosts will do: 2 full");
 
     // `a` reports that all of them ended: it has room again, `b` still counts its own.
     live.observe([Change::Upsert(hosts[0].clone())]);
@@ -128,14 +128,14 @@ fn of_many_hosts_the_last_free_one_is_found() {
             assert_eq!(live.place(&request(agent, &["excluded"])).unwrap().host, "free");
         }
         let refusal = live.place(&request("c", &["excluded"])).unwrap_err();
-        assert_eq!(refusal.reason, "no host is free: of 202, 201 are full and 1 are excluded");
+        assert_eq!(refusal.reason, "none of 202 hosts will do: 1 excluded, 201 full");
     }
 }
 
 #[test]
 fn wrong_settings_are_named() {
     for (settings, wanted) in [
-        ("[]", "the settings must be an object, not a list"),
+        ("[]", "the settings must be an object"),
         (r#"{"wieghts": {}}"#, "wieghts: is not a setting of this policy"),
         (r#"{"weights": 1}"#, "weights: must be an object, not a number"),
         (r#"{"choices": "two"}"#, "choices: must be a number, not text"),

@@ -4,6 +4,12 @@
 //! number of hosts, in the order of their ids, names the host to begin with; full
 //! and excluded hosts are walked past. There is nothing to set.
 
+#![cfg_attr(target_arch = "wasm32", no_std)]
+
+extern crate alloc;
+
+use alloc::format;
+
 use guildhall_policy::{Decision, Fleet, Inputs, InvalidSettings, Policy, Refusal, Request, Settings};
 
 /// The policy. It keeps nothing: the ticket says whose turn it is.
@@ -12,6 +18,7 @@ pub struct RoundRobin;
 
 impl Policy for RoundRobin {
     const INPUTS: Inputs = Inputs::TICKET;
+    const SETTINGS: &'static str = r#"{"type": "object", "additionalProperties": false}"#;
 
     fn configure(_: &mut Settings<'_>) -> Result<Self, InvalidSettings> {
         Ok(Self)
@@ -23,11 +30,11 @@ impl Policy for RoundRobin {
         let first = ticket.checked_rem(hosts as u64).unwrap_or(0) as usize;
         (first..hosts)
             .chain(0..first)
-            .map(|at| &fleet[at])
-            .find(|host| !host.is_full() && !request.excludes(host))
-            .map(|host| Decision::new(host, format!("ticket {ticket} over {hosts} hosts")))
-            .ok_or_else(|| fleet.refuse(request, |at| fleet[at].is_full()))
+            .find(|at| fleet.unavailable(request, *at).is_none())
+            .map(|at| Decision::new(&fleet[at], format!("ticket {ticket} over {hosts} hosts")))
+            .ok_or_else(|| fleet.refuse(request, |_| None))
     }
 }
 
+guildhall_policy::no_std!();
 guildhall_policy::export!(RoundRobin);

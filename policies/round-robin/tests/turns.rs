@@ -46,8 +46,8 @@ fn tickets_go_round_in_the_order_of_ids_past_full_and_excluded_hosts() {
 fn refusals_say_why() {
     for (hosts, excluded, reason) in [
         (&[][..], &[][..], "there are no hosts"),
-        (&[("a", 1, 1), ("b", 5, 3)], &[], "no host is free: of 2, 2 are full"),
-        (&[("a", 1, 1), ("b", 0, 3)], &["b"], "no host is free: of 2, 1 are full and 1 are excluded"),
+        (&[("a", 1, 1), ("b", 5, 3)], &[], "none of 2 hosts will do: 2 full"),
+        (&[("a", 1, 1), ("b", 0, 3)], &["b"], "none of 2 hosts will do: 1 full, 1 excluded"),
     ] {
         assert_eq!(fleet(hosts).place(&request(7, excluded)).unwrap_err().reason, reason);
     }
