@@ -16,6 +16,7 @@ use guildhall::{
     ids::HostId,
     placement::{BuiltIn, CompiledCache, PolicyChoice, PublicKey, Sha256Digest, Trust},
     registry::RedisRegistry,
+    resources::Amounts,
 };
 
 use crate::{
@@ -115,6 +116,11 @@ pub struct HostArgs {
     #[arg(long, env = "LABELS", value_name = "KEY=VALUE,…", default_value = "")]
     pub labels: String,
 
+    /// What there is for agents, as `cpus=3.5,memory=8Gi,gpus=2` with any resources of your
+    /// own. Unset: the machine's CPUs and memory, or the container's.
+    #[arg(long, env = "ALLOCATABLE", value_name = "NAME=AMOUNT,…", default_value = "")]
+    pub allocatable: String,
+
     /// How long an agent may take to become ready, unless its runner says otherwise.
     #[arg(long, env = "READY_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     pub ready_timeout: String,
@@ -189,6 +195,8 @@ pub struct HostConfig {
     pub advertise: Option<String>,
     /// Labels that policies may look at.
     pub labels: BTreeMap<String, String>,
+    /// What there is for agents; `None`: what the machine or the container has.
+    pub allocatable: Option<Amounts>,
     /// Time between two load reports.
     pub heartbeat: Duration,
     /// How long claims hold without a renewal.
@@ -220,6 +228,7 @@ impl HostConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             labels: BTreeMap::new(),
+            allocatable: None,
             heartbeat: Duration::from_secs(20),
             lease: Duration::from_secs(10),
             policy: PolicyChoice::default(),
@@ -366,6 +375,10 @@ impl HostArgs {
             }
         }
 
+        let allocatable = check
+            .check("ALLOCATABLE", &self.allocatable, amounts(parts(&self.allocatable)))
+            .filter(|_| !self.allocatable.trim().is_empty());
+
         if let Err(error) = self.log_filter() {
             check.mistake("LOG", &self.log, &error);
         }
@@ -392,6 +405,7 @@ impl HostArgs {
             listen: SocketAddr::new(ip, port),
             advertise,
             labels,
+            allocatable,
             heartbeat,
             lease,
             policy,
@@ -468,6 +482,35 @@ impl Check {
             }
         }
     }
+}
+
+/// Amounts of resources as an operator writes them.
+fn amounts<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Amounts, String> {
+    let mut amounts = Amounts::default();
+    for part in parts {
+        let not_an_amount = || format!("{part} is not of the form cpus=3.5, memory=8Gi or name=2");
+        let (name, amount) = part.split_once('=').ok_or_else(not_an_amount)?;
+        let amount = quantity(amount.trim()).ok_or_else(not_an_amount)?;
+        match name.trim() {
+            "" => return Err(not_an_amount()),
+            "cpus" => amounts.cpu_millis = (amount * 1000.0) as u64,
+            "gpus" => amounts.accelerator_millis = (amount * 1000.0) as u64,
+            "memory" => amounts.memory = amount as u64,
+            name => drop(amounts.custom.insert(name.to_owned(), amount)),
+        }
+    }
+    Ok(amounts)
+}
+
+/// A number that is not negative, with or without a binary unit.
+fn quantity(text: &str) -> Option<f64> {
+    let units = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
+    let (number, shift) = units
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
+        .unwrap_or((text, 0));
+    let number: f64 = number.parse().ok()?;
+    (number.is_finite() && number >= 0.0).then(|| number * (1_u64 << shift) as f64)
 }
 
 /// The parts of a list with commas; none of an empty one.

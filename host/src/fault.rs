@@ -52,6 +52,7 @@ pub(crate) fn of_stop(error: StopError) -> Fault {
 pub(crate) fn of_run(error: EngineError) -> Fault {
     let message = error.to_string();
     let reason = match error {
+        EngineError::GuildNotPlaced { .. } => FaultReason::PlacementRefused,
         EngineError::NotStarted { fault, .. } | EngineError::Host { fault, .. } => {
             return Fault { message, ..fault };
         }

@@ -11,7 +11,7 @@ use std::{
 use futures::FutureExt;
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
-    host::{HostInfo, HostLoad, LeaseId},
+    host::{HostInfo, LeaseId},
     ids::HostId,
     launch::MAX_LAUNCH_BYTES,
     placement::PolicyIdentity,
@@ -141,8 +141,9 @@ impl Host {
             endpoint: config.advertise.clone().unwrap_or_else(|| format!("http://{bound}")),
             labels: config.labels.clone(),
             capacity: config.supervisor.capacity,
+            allocatable: config.allocatable.clone().or_else(|| meter.allocatable()),
             draining: false,
-            load: HostLoad { running: 0, starts_in_flight: 0, ..meter.measure(Default::default()) },
+            load: meter.measure(Default::default()),
             policy: PolicyIdentity::clone(&engine.policy()),
         };
         // Nothing is claimed before the lease is there: the service comes last.

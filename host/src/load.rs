@@ -1,7 +1,7 @@
 //! What the host measures of its machine: how busy the CPUs and the memory are.
 //! In a container with a memory limit, the limit counts.
 
-use guildhall::host::HostLoad;
+use guildhall::{host::HostLoad, resources::Amounts};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, System};
 
 use crate::supervisor::Counts;
@@ -29,6 +29,7 @@ impl LoadMeter {
         let load = HostLoad {
             running: counts.running,
             starts_in_flight: counts.starts_in_flight,
+            requested: counts.requested,
             ..HostLoad::default()
         };
         let Some(system) = &mut self.system else { return load };
@@ -41,7 +42,16 @@ impl LoadMeter {
             _ => (system.used_memory(), system.total_memory()),
         };
         let cpu_fraction = (f64::from(system.global_cpu_usage()) / 100.0).clamp(0.0, 1.0);
-        HostLoad { cpu_fraction, memory_used, memory_total, ..load }
+        let cpu_used_millis = (cpu_fraction * 1000.0 * system.cpus().len() as f64) as u64;
+        HostLoad { cpu_fraction, cpu_used_millis, memory_used, memory_total, ..load }
+    }
+
+    /// What the machine, or the container, has for agents: its CPUs and its memory.
+    pub(crate) fn allocatable(&mut self) -> Option<Amounts> {
+        let memory = self.measure(Counts::default()).memory_total;
+        let cpus = std::thread::available_parallelism().ok()?;
+        let cpu_millis = u64::try_from(cpus.get()).unwrap_or(u64::MAX).saturating_mul(1000);
+        Some(Amounts { cpu_millis, memory, ..Amounts::default() })
     }
 }
 

@@ -1,10 +1,16 @@
 //! What is known of an agent: its state, its host, its epoch, how it last ended.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentKey, Epoch, HostId};
+use crate::{
+    ids::{AgentKey, Epoch, HostId},
+    placement::PolicyIdentity,
+};
 
 /// Where an agent is in its life. [`Starting`](AgentState::Starting) to
 /// [`Stopping`](AgentState::Stopping) are live: the identity is taken.
@@ -96,6 +102,9 @@ pub struct AgentInfo {
     pub last_exit: Option<LastExit>,
     /// The id of the request that made it, so that a retry is known as one.
     pub request_id: String,
+    /// The policy that chose the host; `None` when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed_by: Option<Arc<PolicyIdentity>>,
 }
 
 impl AgentInfo {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::HostId,
-    placement::{Candidate, FleetChange, Load},
+    placement::{Candidate, FleetChange, Load, Standing},
 };
 
 /// The hosts whose lease is in force, as far as this engine has heard.
@@ -119,28 +119,22 @@ pub(crate) struct Applied {
     pub(crate) gone: Vec<HostId>,
 }
 
-/// A draining host is still asked about its agents, but no policy may choose it.
 fn change(host: &LiveHost) -> FleetChange {
-    if host.info.draining {
-        FleetChange::Remove(host.info.id.clone())
-    } else {
-        FleetChange::Upsert(candidate(host))
-    }
-}
-
-fn candidate(host: &LiveHost) -> Candidate {
-    let HostInfo { id, labels, capacity, load, .. } = &host.info;
-    Candidate {
-        id: id.clone(),
+    let HostInfo { id, labels, capacity, load, allocatable, draining, .. } = &host.info;
+    FleetChange::Upsert(Candidate {
         labels: labels.clone(),
-        capacity: *capacity,
         running: load.running,
+        allocatable: allocatable.clone(),
+        requested: load.requested.clone(),
         load: Load {
             cpu_fraction: load.cpu_fraction,
+            cpu_used_millis: load.cpu_used_millis,
             memory_used: load.memory_used,
             memory_total: load.memory_total,
             starts_in_flight: load.starts_in_flight,
             heartbeat_age: host.heartbeat_age,
         },
-    }
+        standing: if *draining { Standing::Draining } else { Standing::Open },
+        ..Candidate::new(id.clone(), *capacity)
+    })
 }

@@ -7,17 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{HostId, InvalidId},
     placement::PolicyIdentity,
+    resources::Amounts,
 };
 
 /// What a host measured of itself at its last load report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HostLoad {
     /// Agents on the host, those starting included.
     pub running: u32,
     /// Agents that are starting and not yet ready.
     pub starts_in_flight: u32,
+    /// What its agents asked for, in all.
+    pub requested: Amounts,
     /// Share of all its CPUs in use, 0.0 to 1.0.
     pub cpu_fraction: f64,
+    /// CPU in use, thousandths of a CPU.
+    pub cpu_used_millis: u64,
     /// Memory in use, bytes.
     pub memory_used: u64,
     /// Memory there is, bytes; 0 when unknown.
@@ -35,6 +41,9 @@ pub struct HostInfo {
     pub labels: BTreeMap<String, String>,
     /// Agents it takes at most.
     pub capacity: u32,
+    /// What there is for agents; `None` when it does not say.
+    #[serde(default)]
+    pub allocatable: Option<Amounts>,
     /// Whether it takes no new agents because it is about to end.
     pub draining: bool,
     /// Its load.

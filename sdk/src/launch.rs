@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ids::{AgentKey, GuildId},
+    placement::{GuildMode, PolicyIdentity},
     resources::{Qos, Resources},
     spec::{AgentSpec, GuildSpec, SpecError},
 };
@@ -104,6 +105,8 @@ pub struct Launch {
     pub resources: Resources,
     /// The service it asks for, from its spec.
     pub qos: Qos,
+    /// The policy that chose the host, to be noted with the agent. The engine fills it in.
+    pub placed_by: Option<Arc<PolicyIdentity>>,
 }
 
 /// What an app says about all launches of a guild, beside the specs.
@@ -128,6 +131,9 @@ pub struct LaunchOptions {
     pub runner: Option<String>,
     /// Labels of every agent that the policy may look at.
     pub labels: BTreeMap<String, String>,
+    /// What to do when the policy finds hosts for some of a guild's agents only; unless
+    /// told, the others run.
+    pub mode: GuildMode,
 }
 
 /// A launch that no host would take.
@@ -213,6 +219,7 @@ impl Launch {
             default_topic: String::new(),
             runner: None,
             labels: BTreeMap::new(),
+            placed_by: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //! names a generated message, but for the calls themselves; hosts use this module
 //! for their side.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use guildhall_proto::{ERROR_DOMAIN, v1};
 use tonic::{Code, Status};
@@ -15,7 +15,11 @@ use crate::{
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId, InvalidId},
     launch::{InvalidLaunch, Json, Launch},
     placement::{InvalidDigest, PolicyIdentity},
+    resources::Amounts,
 };
+
+/// Longest name of a policy, bytes: it is in every record of an agent.
+const MAX_POLICY_NAME_BYTES: usize = 512;
 
 /// Something a peer sent that does not make sense.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum InvalidMessage {
     /// The policy's hash is not one.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
+    /// A text is longer than any that makes sense.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
     /// A field that must be there is not.
     #[error("the message lacks {0}")]
     Missing(&'static str),
@@ -54,6 +61,7 @@ pub fn launch_to_wire(launch: &Launch) -> v1::Launch {
         default_topic: launch.default_topic.clone(),
         runner: launch.runner.clone().unwrap_or_default(),
         labels: launch.labels.clone().into_iter().collect(),
+        placed_by: launch.placed_by.as_deref().map(policy_to_wire),
     }
 }
 
@@ -76,6 +84,8 @@ pub fn launch_from_wire(launch: v1::Launch) -> Result<Launch, InvalidLaunch> {
         default_topic: launch.default_topic,
         runner: Some(launch.runner).filter(|name| !name.is_empty()),
         labels: launch.labels.into_iter().collect(),
+        placed_by: noted_policy(launch.placed_by)
+            .map_err(|error| InvalidLaunch::Field { field: "placed_by", reason: error.to_string() })?,
         ..launched
     };
     launched.check()?;
@@ -103,6 +113,7 @@ pub fn agent_to_wire(agent: AgentInfo) -> v1::AgentInfo {
             stderr: exit.stderr,
         }),
         request_id: agent.request_id,
+        placed_by: agent.placed_by.as_deref().map(policy_to_wire),
     }
 }
 
@@ -130,6 +141,7 @@ pub fn agent_from_wire(agent: v1::AgentInfo) -> Result<AgentInfo, InvalidMessage
             stderr: exit.stderr,
         }),
         request_id: agent.request_id,
+        placed_by: noted_policy(agent.placed_by)?,
     })
 }
 
@@ -236,6 +248,9 @@ pub fn host_to_wire(host: HostInfo, lease_in_force: bool) -> v1::HealthResponse 
         // For the one who knows the policy at work to fill in.
         deciding_policy: None,
         policy_failure: String::new(),
+        allocatable: host.allocatable.map(amounts_to_wire),
+        requested: Some(amounts_to_wire(host.load.requested)),
+        cpu_used_millis: host.load.cpu_used_millis,
         lease_in_force,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         endpoint: host.endpoint,
@@ -245,6 +260,37 @@ pub fn host_to_wire(host: HostInfo, lease_in_force: bool) -> v1::HealthResponse 
 /// A policy, for the wire.
 pub fn policy_to_wire(policy: &PolicyIdentity) -> v1::Policy {
     v1::Policy { name: policy.name.clone(), sha256: policy.sha256.to_string() }
+}
+
+/// The policy that chose a host.
+fn noted_policy(policy: Option<v1::Policy>) -> Result<Option<Arc<PolicyIdentity>>, InvalidMessage> {
+    let noted = |policy| policy_from_wire(policy).map(Arc::new);
+    policy.map(noted).transpose()
+}
+
+fn policy_from_wire(policy: v1::Policy) -> Result<PolicyIdentity, InvalidMessage> {
+    if policy.name.len() > MAX_POLICY_NAME_BYTES {
+        return Err(InvalidMessage::TooLong("the policy's name"));
+    }
+    Ok(PolicyIdentity { name: policy.name, sha256: policy.sha256.try_into()? })
+}
+
+fn amounts_to_wire(amounts: Amounts) -> v1::Resources {
+    v1::Resources {
+        cpu_millis: amounts.cpu_millis,
+        memory: amounts.memory,
+        accelerator_millis: amounts.accelerator_millis,
+        custom: amounts.custom.into_iter().collect(),
+    }
+}
+
+fn amounts_from_wire(resources: v1::Resources) -> Amounts {
+    Amounts {
+        cpu_millis: resources.cpu_millis,
+        memory: resources.memory,
+        accelerator_millis: resources.accelerator_millis,
+        custom: resources.custom.into_iter().collect(),
+    }
 }
 
 /// A host from the wire.
@@ -258,15 +304,18 @@ pub fn host_from_wire(host: v1::HealthResponse) -> Result<HostInfo, InvalidMessa
         endpoint: host.endpoint,
         labels: host.labels.into_iter().collect(),
         capacity: host.capacity,
+        allocatable: host.allocatable.map(amounts_from_wire),
         draining: host.draining,
         load: HostLoad {
             running: host.running,
             starts_in_flight: host.starts_in_flight,
+            requested: host.requested.map(amounts_from_wire).unwrap_or_default(),
             cpu_fraction: host.cpu_fraction,
+            cpu_used_millis: host.cpu_used_millis,
             memory_used: host.memory_used,
             memory_total: host.memory_total,
         },
-        policy: PolicyIdentity { name: policy.name, sha256: policy.sha256.try_into()? },
+        policy: policy_from_wire(policy)?,
     })
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
     placement::{Candidate, FleetChange, Load, PlacementRequest},
-    resources::Resources,
+    resources::{Amounts, Resources},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -105,11 +105,11 @@ impl Request {
             name: self.name.clone(),
             class_name: self.class_name.clone(),
             labels: self.labels.clone(),
-            resources: Resources {
+            resources: Amounts::from(&Resources {
                 num_cpus: self.num_cpus,
                 num_gpus: self.num_gpus,
                 custom_resources: self.custom_resources.clone(),
-            },
+            }),
             excluded: self.excluded.iter().map(HostId::new).collect::<Result<_, _>>()?,
             ticket: Some(nth),
             ..PlacementRequest::new(AgentKey::new(guild, AgentId::new(&agent)?))

@@ -45,7 +45,7 @@ impl Run {
             let request = request.nth(nth)?;
             let (host, reason) = match service.place(&request) {
                 Ok(decision) => (Some(decision.host.to_string()), decision.reason),
-                Err(PlaceError::Refused { reason, .. }) => (None, reason),
+                Err(PlaceError::Refused { refusal, .. }) => (None, refusal.reason),
                 Err(error) => return Err(error.into()),
             };
             if self.json {

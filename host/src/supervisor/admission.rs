@@ -9,14 +9,16 @@ use guildhall::{
     agent::{AgentInfo, AgentState},
     ids::Epoch,
     launch::{InvalidLaunch, Launch},
+    resources::Amounts,
 };
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Supervisor,
     agent::{Agent, Command},
     claim::Claim,
     error::{CreateError, StopError},
+    places::Place,
     recorder::Recorder,
     restart::Restarts,
     table::{Entry, NewEntry, StartOutcome},
@@ -81,13 +83,14 @@ impl Supervisor {
             restarts: 0,
             last_exit: None,
             request_id: request_id.to_owned(),
+            placed_by: launch.placed_by.clone(),
         };
         let mut begin = None;
         let admission = shared.table.enter(&launch.key, |entry| {
             if let Some(found) = entry.and_then(|entry| find(entry, request_id)) {
                 return (None, found);
             }
-            let place = match self.reserve() {
+            let place = match self.reserve(launch) {
                 Ok(place) => place,
                 Err(error) => return (None, Admission::Answer(Box::new(Err(error)))),
             };
@@ -125,19 +128,16 @@ impl Supervisor {
         Ok(admission)
     }
 
-    fn reserve(&self) -> Result<OwnedSemaphorePermit, CreateError> {
+    fn reserve(&self, launch: &Launch) -> Result<Place, CreateError> {
         if self.shared.closing.is_cancelled() {
             return Err(CreateError::ShuttingDown);
         }
         if self.is_cordoned() {
             return Err(CreateError::Draining);
         }
-        Arc::clone(&self.shared.places).try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                CreateError::CapacityExhausted { capacity: self.shared.config.capacity }
-            }
-            TryAcquireError::Closed => CreateError::ShuttingDown,
-        })
+        let places = &self.shared.places;
+        let full = CreateError::CapacityExhausted { capacity: places.capacity() };
+        places.take(Amounts::from(&launch.resources)).ok_or(full)
     }
 }
 

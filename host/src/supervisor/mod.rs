@@ -20,6 +20,7 @@ mod guild_specs;
 mod incarnation;
 pub mod notify;
 mod output;
+mod places;
 mod process;
 mod recorder;
 pub mod restart;
@@ -47,10 +48,11 @@ use guildhall::{
     host::LeaseId,
     ids::{AgentKey, GuildId},
     registry::{Registry, RegistryError},
+    resources::Amounts,
 };
 use tempfile::TempDir;
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{oneshot, watch},
     time::Instant,
 };
 use tokio_util::{
@@ -58,7 +60,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{agent::Command, guild_specs::GuildSpecs, spawner::Spawner, table::Table};
+use self::{agent::Command, guild_specs::GuildSpecs, places::Places, spawner::Spawner, table::Table};
 pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
@@ -89,7 +91,7 @@ struct Shared {
     lease: watch::Receiver<LeaseId>,
     table: Table,
     guild_specs: Arc<GuildSpecs>,
-    places: Arc<Semaphore>,
+    places: Places,
     starting: AtomicU32,
     cordoned: AtomicBool,
     /// Cancelled when the supervisor ends.
@@ -104,7 +106,7 @@ struct Shared {
 }
 
 /// How many agents a supervisor has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Agents that take a place: those that start, run, wait for a restart or stop.
@@ -113,6 +115,8 @@ pub struct Counts {
     pub starts_in_flight: u32,
     /// Places there are.
     pub capacity: u32,
+    /// What the agents that take a place asked for, in all.
+    pub requested: Amounts,
 }
 
 /// What came of a reassertion.
@@ -157,7 +161,7 @@ impl Supervisor {
             lease,
             table: Table::new(config.ended_kept),
             guild_specs: Arc::default(),
-            places: Arc::new(Semaphore::new(config.capacity as usize)),
+            places: Places::new(config.capacity),
             starting: AtomicU32::new(0),
             cordoned: AtomicBool::new(false),
             closing: closing.clone(),
@@ -226,10 +230,14 @@ impl Supervisor {
 
     /// How many agents there are. Costs the same for one or ten thousand.
     pub fn counts(&self) -> Counts {
-        let capacity = self.shared.config.capacity;
-        let free = u32::try_from(self.shared.places.available_permits()).unwrap_or(capacity);
         let starts_in_flight = self.shared.starting.load(Ordering::Relaxed);
-        Counts { running: capacity - free, starts_in_flight, capacity }
+        let places = &self.shared.places;
+        Counts {
+            running: places.taken(),
+            starts_in_flight,
+            capacity: places.capacity(),
+            requested: places.requested(),
+        }
     }
 
     /// The agents of all guilds: a snapshot, then changes; a new snapshot when the

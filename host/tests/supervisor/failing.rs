@@ -113,8 +113,8 @@ impl Registry for Failing {
     fn watch_guild(&self, g: &GuildId) -> BoxStream<'static, AgentEvent> {
         self.memory().watch_guild(g)
     }
-    async fn ticket(&self, c: &str) -> Result<u64, RegistryError> {
-        self.call(self.memory().ticket(c)).await
+    async fn tickets(&self, c: &str, n: u32) -> Result<u64, RegistryError> {
+        self.call(self.memory().tickets(c, n)).await
     }
     async fn publish_policy(&self, p: Option<&PolicyArtifact>) -> Result<(), RegistryError> {
         self.call(self.memory().publish_policy(p)).await

@@ -1,6 +1,6 @@
 //! What an engine cannot do, and why.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     fault::{Fault, Holder},
@@ -39,6 +39,12 @@ pub enum EngineError {
         reason: String,
         /// The hosts that were asked.
         tried: Vec<Tried>,
+    },
+    /// The policy found no hosts for all agents of a guild, of which all or none were to run.
+    #[error("the guild is not run: {source}")]
+    GuildNotPlaced {
+        /// Why not.
+        source: Arc<EngineError>,
     },
     /// The identity is taken.
     #[error("agent {key} is already running on host {} under epoch {}", holder.host, holder.epoch)]

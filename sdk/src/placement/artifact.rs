@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{digest::Sha256Digest, error::LoadError, types::PolicyIdentity};
+use super::{chain::ChainDocument, digest::Sha256Digest, error::LoadError, types::PolicyIdentity};
 
 /// Largest policy that is loaded, bytes. The stock ones have under 64 KiB; policies
 /// in languages that bring a runtime along need a few MiB.
@@ -87,7 +87,20 @@ impl PolicyArtifact {
         }
     }
 
-    /// Reads a component from a file, and its signature from the file of the same name
+    /// The chain of these built-in policies: they decide together, each with the weight 1
+    /// and without settings.
+    ///
+    /// # Errors
+    /// [`LoadError::Chain`] when there is no built-in policy of a name.
+    pub fn chain(names: &[&str]) -> Result<Self, LoadError> {
+        if let Some(unknown) = names.iter().find(|name| BuiltIn::named(name).is_none()) {
+            let problem = format!("{unknown} is no built-in policy");
+            return Err(LoadError::Chain { name: names.join("+"), problem });
+        }
+        Ok(ChainDocument::of_built_in(names).into_artifact())
+    }
+
+    /// Reads a component, or a chain of policies in JSON, from a file, and its signature from the file of the same name
     /// with `.sig` at the end, if that is there. The policy is called as the file is,
     /// without its ending.
     ///
@@ -98,7 +111,19 @@ impl PolicyArtifact {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let component = read(path, MAX_POLICY_BYTES)?;
         let signature = if_there(read(&signature_of(path), MAX_SIGNATURE_BYTES))?;
-        Ok(Self { signature, ..Self::new(name, component) })
+        let artifact = Self { signature, ..Self::new(name, component) };
+        match ChainDocument::of(&artifact)? {
+            Some(chain) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                Ok(Self { signature: artifact.signature, ..chain.take_in(folder)?.into_artifact() })
+            }
+            None => Ok(artifact),
+        }
+    }
+
+    /// Whether it is a chain of policies rather than one.
+    pub fn is_chain(&self) -> bool {
+        self.component.trim_ascii_start().starts_with(b"{")
     }
 
     /// Reads a directory, such as a mounted ConfigMap: `policy.wasm`, and if they are
@@ -164,6 +189,7 @@ impl PolicyArtifact {
         // help whoever wrote the wrong file's name.
         let found = match &*self.component {
             [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
+            _ if self.is_chain() => return Ok(()),
             [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
                 "it is a core module; `wasm-tools component new` makes a component of it"
             }

@@ -5,7 +5,7 @@ use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use crate::ids::HostId;
 
-use super::artifact::MAX_POLICY_BYTES;
+use super::{artifact::MAX_POLICY_BYTES, types::Refusal};
 
 /// A policy that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,14 @@ pub enum LoadError {
         /// What it is instead.
         found: String,
     },
+    /// A chain of policies that cannot be read.
+    #[error("the chain of policies {name} cannot be used: {problem}")]
+    Chain {
+        /// The chain's name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The component is damaged, or uses what Guildhall does not offer.
     #[error("policy {name} does not compile: {source}")]
     Invalid {
@@ -95,6 +103,20 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigureError {
+    /// The policy says a schema of its settings that is not understood.
+    #[error("policy {policy} has a schema of its settings that cannot be used: {problem}")]
+    Schema {
+        /// The policy's name.
+        policy: String,
+        /// What is not understood, and where.
+        problem: String,
+    },
+    /// The policy judges no single hosts, so it cannot decide together with others.
+    #[error("policy {policy} judges no single hosts, and cannot be one of several: it does not export `scoring`")]
+    NotForChains {
+        /// The policy's name.
+        policy: String,
+    },
     /// The policy does not take these settings.
     #[error("policy {policy} refuses its settings: {message}")]
     Settings {
@@ -113,12 +135,12 @@ pub enum ConfigureError {
 #[non_exhaustive]
 pub enum PlaceError {
     /// The policy works, and found no host for this agent.
-    #[error("policy {policy} found no host: {reason}")]
+    #[error("policy {policy} found no host: {refusal}")]
     Refused {
         /// The policy's name.
         policy: String,
-        /// Why not, in the policy's words.
-        reason: String,
+        /// Why not.
+        refusal: Refusal,
     },
     /// The policy failed. The next decision is made by a fresh instance of it.
     #[error(transparent)]
@@ -156,6 +178,12 @@ pub enum Call {
     Observe,
     /// It was deciding.
     Place,
+    /// It was deciding about a guild.
+    PlaceGuild,
+    /// It was judging hosts.
+    Score,
+    /// It was proposing moves.
+    ProposeMoves,
 }
 
 impl std::fmt::Display for Call {
@@ -165,6 +193,9 @@ impl std::fmt::Display for Call {
             Self::Configure => "configure",
             Self::Observe => "observe",
             Self::Place => "place",
+            Self::PlaceGuild => "place-guild",
+            Self::Score => "score",
+            Self::ProposeMoves => "propose-moves",
         })
     }
 }
@@ -228,5 +259,23 @@ pub enum PolicyError {
         policy: String,
         /// The host.
         host: HostId,
+    },
+    /// It chose a host that takes no agents.
+    #[error("policy {policy} chose the host {host}, which takes no agents")]
+    ClosedHost {
+        /// The policy's name.
+        policy: String,
+        /// The host.
+        host: HostId,
+    },
+    /// It answered something else that cannot be meant.
+    #[error("policy {policy} answered nonsense in {call}: {problem}")]
+    Nonsense {
+        /// The policy's name.
+        policy: String,
+        /// What it was doing.
+        call: Call,
+        /// What is wrong with the answer.
+        problem: String,
     },
 }

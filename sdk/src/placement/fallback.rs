@@ -11,7 +11,8 @@ use super::{
     limits::PolicyLimits,
     policy::Policy,
     seat::{Seat, Table},
-    types::{Decision, PlacementRequest, PolicyIdentity},
+    gang::{GuildDecision, GuildRequest, Move, Placed},
+    types::{Decision, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };
 
@@ -87,9 +88,11 @@ impl Deciders {
         std::mem::replace(&mut self.in_charge, seat)
     }
 
-    /// Whether the next decision needs a ticket.
-    pub(super) fn needs_ticket(&self) -> bool {
-        self.in_charge.needs_ticket() || self.acting().is_some_and(|standby| standby.seat.needs_ticket())
+    /// What the next request must carry.
+    pub(super) fn needs(&self) -> Needs {
+        let mine = self.in_charge.needs();
+        let other = self.acting().map(|standby| standby.seat.needs()).unwrap_or_default();
+        Needs { ticket: mine.ticket || other.ticket, peers: mine.peers || other.peers }
     }
 
     /// Whether the next decision is made by an instance that is there already.
@@ -132,24 +135,49 @@ impl Deciders {
         fleet: &Table,
         request: &PlacementRequest,
     ) -> Result<Decision, PlaceError> {
+        self.decide(|seat| seat.place(fleet, request))
+    }
+
+    pub(super) fn place_guild(
+        &mut self,
+        fleet: &Table,
+        request: &GuildRequest,
+    ) -> Result<GuildDecision, PlaceError> {
+        self.decide(|seat| seat.place_guild(fleet, request))
+    }
+
+    pub(super) fn propose_moves(
+        &mut self,
+        fleet: &Table,
+        placed: &[Placed],
+        most: usize,
+    ) -> Result<Vec<Move>, PlaceError> {
+        self.decide(|seat| seat.propose_moves(fleet, placed, most))
+    }
+
+    /// Has the one decide whose turn it is, and keeps the record.
+    fn decide<T>(
+        &mut self,
+        mut ask: impl FnMut(&mut Seat) -> Result<T, PlaceError>,
+    ) -> Result<T, PlaceError> {
         let acting = self.acting_mut();
         let is_retry = acting.is_some();
         if let Some(standby) = acting
             && !standby.is_retry_due()
         {
-            return standby.place(fleet, request);
+            return standby.decide(ask);
         }
-        let placed = self.in_charge.place(fleet, request);
-        match &placed {
+        let decided = ask(&mut self.in_charge);
+        match &decided {
             Err(PlaceError::Policy(error)) => self.failed(error.to_string()),
             Err(PlaceError::NeedsTicket { .. }) => {}
             Ok(_) | Err(PlaceError::Refused { .. }) => self.works(),
         }
-        match (&placed, self.acting_mut()) {
+        match (&decided, self.acting_mut()) {
             // It was only a try.
-            (Err(PlaceError::Policy(_)), Some(standby)) if is_retry => standby.place(fleet, request),
+            (Err(PlaceError::Policy(_)), Some(standby)) if is_retry => standby.decide(ask),
             // Each failure before the fallback decides is that decision's own.
-            _ => placed,
+            _ => decided,
         }
     }
 
@@ -200,11 +228,14 @@ impl Standby {
         self.decisions > 0 && self.decisions.is_multiple_of(RETRY_EVERY)
     }
 
-    fn place(&mut self, fleet: &Table, request: &PlacementRequest) -> Result<Decision, PlaceError> {
-        let placed = self.seat.place(fleet, request);
-        if !matches!(placed, Err(PlaceError::NeedsTicket { .. })) {
+    fn decide<T>(
+        &mut self,
+        mut ask: impl FnMut(&mut Seat) -> Result<T, PlaceError>,
+    ) -> Result<T, PlaceError> {
+        let decided = ask(&mut self.seat);
+        if !matches!(decided, Err(PlaceError::NeedsTicket { .. })) {
             self.decisions = self.decisions.wrapping_add(1);
         }
-        placed
+        decided
     }
 }

@@ -3,35 +3,63 @@
 //! An instance that has failed once is thrown away: nobody knows what state a
 //! trap left it in. The service makes the next one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
+use crate::ids::HostId;
+
 use super::{
     error::{Call, ConfigureError, PolicyError},
     limits::PolicyLimits,
-    policy::Policy,
+    policy::Component,
     runtime::Runtime,
-    types::PlacementRequest,
-    wit::{Answer, Change, Inputs, Placement},
+    schema::Schema,
+    settings::Settings,
+    types::{Needs, PlacementRequest, PolicyIdentity},
+    wit::{Answer, Change, Exports, GuildAnswer, GuildQuestion, Scores, WireMove, WirePlaced},
 };
 
 pub(super) struct Instance {
     store: Store<Bounds>,
-    exports: Placement,
+    exports: Exports,
     runtime: &'static Runtime,
-    policy: Policy,
+    policy: Arc<PolicyIdentity>,
+    needs: Needs,
+    schema: Option<Schema>,
 }
 
 impl Instance {
-    /// Instantiates `policy` and configures it.
+    /// Instantiates a component, sees that the settings fit its schema, and configures it.
     pub(super) fn start(
-        policy: &Policy,
-        settings: &str,
+        policy: &Arc<PolicyIdentity>,
+        component: &Component,
+        settings: &serde_json::Value,
         limits: &PolicyLimits,
-    ) -> Result<(Self, Inputs), ConfigureError> {
-        let runtime = policy.runtime();
+    ) -> Result<Self, ConfigureError> {
+        let mut instance = Self::bare(policy, component, limits)?;
+        let refused = |message: String| ConfigureError::Settings {
+            policy: policy.name.clone(),
+            message: readable(message),
+        };
+        let settings = Settings::read(settings).map_err(refused)?;
+        if let Some(schema) = &instance.schema {
+            settings.check(schema).map_err(refused)?;
+        }
+        instance.needs = instance
+            .call(Call::Configure, |exports, store| exports.configure(store, &settings))?
+            .map_err(refused)?;
+        Ok(instance)
+    }
+
+    /// Instantiates a component, and has it say its schema.
+    pub(super) fn bare(
+        policy: &Arc<PolicyIdentity>,
+        component: &Component,
+        limits: &PolicyLimits,
+    ) -> Result<Self, ConfigureError> {
+        let runtime = component.runtime;
         let mut store = Store::new(&runtime.engine, Bounds::new(limits));
         store.limiter(|bounds| bounds);
         store.epoch_deadline_callback(|mut store| {
@@ -42,16 +70,29 @@ impl Instance {
         });
         store.set_epoch_deadline(1);
         let exports = runtime
-            .run(|| policy.ready().instantiate(&mut store))
+            .run(|| component.ready.instantiate(&mut store))
             .map_err(|error| store.data().blame(policy, Call::Start, &error))?;
-        let mut instance = Self { store, exports, runtime, policy: policy.clone() };
-        let inputs = instance
-            .call(Call::Configure, |exports, store| exports.configure(store, settings))?
-            .map_err(|message| ConfigureError::Settings {
-                policy: policy.identity().name.clone(),
-                message: readable(message),
-            })?;
-        Ok((instance, inputs))
+        let policy = Arc::clone(policy);
+        let mut instance = Self { store, exports, runtime, policy, needs: Needs::default(), schema: None };
+        let schema = instance.call(Call::Configure, |exports, store| exports.schema(store))?;
+        instance.schema = schema.map(|text| Schema::read(&text)).transpose().map_err(|problem| {
+            ConfigureError::Schema { policy: instance.policy.name.clone(), problem: readable(problem) }
+        })?;
+        Ok(instance)
+    }
+
+    /// What each request to it must carry.
+    pub(super) fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// The JSON Schema of its settings, if it has one.
+    pub(super) fn schema(&self) -> Option<&Schema> {
+        self.schema.as_ref()
+    }
+
+    pub(super) fn policy(&self) -> &Arc<PolicyIdentity> {
+        &self.policy
     }
 
     /// Memory that it has taken so far.
@@ -64,20 +105,55 @@ impl Instance {
         self.call(Call::Observe, |exports, store| exports.observe(store, changes))
     }
 
-    /// Asks it for a host. Only the request crosses the boundary, with this ticket
-    /// in the place of its own.
-    pub(super) fn place(
+    /// Asks it for a host. Only the request crosses the boundary.
+    pub(super) fn place(&mut self, request: &PlacementRequest) -> Result<Answer, PolicyError> {
+        let needs = self.needs;
+        self.call(Call::Place, |exports, store| exports.place(store, request, needs))
+    }
+
+    /// Asks it for hosts for a guild; `None` when it places single agents only.
+    pub(super) fn place_guild(
+        &mut self,
+        question: &GuildQuestion<'_>,
+    ) -> Result<Option<GuildAnswer>, PolicyError> {
+        self.call(Call::PlaceGuild, |exports, store| exports.place_guild(store, question))
+    }
+
+    /// Asks what it says of `count` hosts from the position `first` on; `None` when it
+    /// judges no single hosts.
+    pub(super) fn score(
         &mut self,
         request: &PlacementRequest,
-        ticket: Option<u64>,
-    ) -> Result<Answer, PolicyError> {
-        self.call(Call::Place, |exports, store| exports.place(store, request, ticket))
+        first: u32,
+        count: u32,
+    ) -> Result<Option<Scores>, PolicyError> {
+        let needs = self.needs;
+        self.call(Call::Score, |exports, store| exports.score(store, request, needs, first, count))
+    }
+
+    /// Tells it where the agent goes that it was last asked about.
+    pub(super) fn chosen(&mut self, host: &HostId) -> Result<(), PolicyError> {
+        self.call(Call::Score, |exports, store| exports.chosen(store, host))
+    }
+
+    /// Asks which of these agents to move; `None` when it moves none.
+    pub(super) fn propose_moves(
+        &mut self,
+        placed: &[WirePlaced<'_>],
+        most: u32,
+    ) -> Result<Option<Vec<WireMove>>, PolicyError> {
+        self.call(Call::ProposeMoves, |exports, store| exports.propose_moves(store, placed, most))
+    }
+
+    /// Blames it for an answer that cannot be meant.
+    pub(super) fn nonsense(&self, call: Call, problem: impl Into<String>) -> PolicyError {
+        PolicyError::Nonsense { policy: self.policy.name.clone(), call, problem: readable(problem.into()) }
     }
 
     fn call<T>(
         &mut self,
         call: Call,
-        run: impl FnOnce(&Placement, &mut Store<Bounds>) -> wasmtime::Result<T>,
+        run: impl FnOnce(&Exports, &mut Store<Bounds>) -> wasmtime::Result<T>,
     ) -> Result<T, PolicyError> {
         self.store.data_mut().begin();
         self.store.set_epoch_deadline(1);
@@ -141,8 +217,8 @@ impl Bounds {
         over
     }
 
-    fn blame(&self, policy: &Policy, call: Call, error: &wasmtime::Error) -> PolicyError {
-        let policy = policy.identity().name.clone();
+    fn blame(&self, policy: &PolicyIdentity, call: Call, error: &wasmtime::Error) -> PolicyError {
+        let policy = policy.name.clone();
         match self.hit {
             Some(Hit::Time) => PolicyError::OverTime { policy, call, budget: self.limits.cpu_budget },
             Some(Hit::Memory) => PolicyError::OverMemory { policy, call, limit: self.limits.memory_bytes },

@@ -36,15 +36,20 @@
 
 mod artifact;
 mod cache;
+mod chain;
+mod decider;
 mod digest;
 mod error;
 mod fallback;
+mod gang;
 mod instance;
 mod limits;
 mod policy;
 mod runtime;
+mod schema;
 mod seat;
 mod service;
+mod settings;
 mod source;
 mod trust;
 mod types;
@@ -55,10 +60,14 @@ pub use cache::CompiledCache;
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError, ReplaceError};
 pub use fallback::{Fallback, PolicyStatus};
+pub use gang::{GuildDecision, GuildMode, GuildRequest, Kind, Member, Move, Placed};
 pub use instance::MAX_REASON_BYTES;
 pub use limits::PolicyLimits;
 pub use policy::{CONTRACT, Compiled, Policy};
 pub use service::PlacementService;
 pub use source::{PolicyChoice, PolicyFiles, PolicySource};
 pub use trust::{InvalidKey, PublicKey, Trust};
-pub use types::{Candidate, Decision, FleetChange, Load, PlacementRequest, PolicyIdentity};
+pub use types::{
+    Candidate, Choice, Decision, FleetChange, Load, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal,
+    Rejection, Standing,
+};

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 
 use super::{
     artifact::PolicyArtifact,
     cache::CompiledCache,
-    error::LoadError,
+    chain::ChainDocument,
+    error::{ConfigureError, LoadError},
+    instance::{Bounds, Instance},
+    limits::PolicyLimits,
     runtime::{Runtime, runtime},
     types::PolicyIdentity,
-    wit::PlacementPre,
+    wit::Ready,
 };
 
-/// The version of `placement.wit` that policies are written against.
-pub const CONTRACT: &str = "guildhall:placement@0.1.0";
+/// The version of `placement.wit` that policies are written against. Those that were
+/// written against an earlier one go on working.
+pub const CONTRACT: &str = "guildhall:placement@0.2.0";
 
 /// How a policy became machine code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +36,27 @@ pub struct Policy(Arc<Loaded>);
 struct Loaded {
     identity: Arc<PolicyIdentity>,
     compiled: Compiled,
-    ready: PlacementPre<super::instance::Bounds>,
-    runtime: &'static Runtime,
+    form: Form,
+}
+
+/// What a policy is made of.
+pub(super) enum Form {
+    Single(Component),
+    /// Several that decide together.
+    Chain(Vec<Link>),
+}
+
+/// A component, linked.
+pub(super) struct Component {
+    pub(super) ready: Ready<Bounds>,
+    pub(super) runtime: &'static Runtime,
+}
+
+/// One policy of a chain.
+pub(super) struct Link {
+    pub(super) policy: Policy,
+    pub(super) weight: f64,
+    pub(super) settings: serde_json::Value,
 }
 
 impl Policy {
@@ -42,21 +65,34 @@ impl Policy {
     ///
     /// # Errors
     /// [`LoadError`] when the artifact is not a component, imports anything, or does
-    /// not export what a policy exports.
+    /// not export what a policy exports; of a chain, when that is so of one of its
+    /// policies.
     pub fn load(artifact: &PolicyArtifact, cache: &CompiledCache) -> Result<Self, LoadError> {
         artifact.check()?;
-        let runtime = runtime()?;
         let identity = Arc::new(artifact.identity());
-        let (component, compiled) = compile(runtime, &identity, &artifact.component, cache)?;
+        let (form, compiled) = match ChainDocument::of(artifact)? {
+            Some(chain) => chain.load(cache)?,
+            None => Self::load_component(&identity, artifact, cache)?,
+        };
+        tracing::debug!(policy = %identity, ?compiled, "policy loaded");
+        Ok(Self(Arc::new(Loaded { identity, compiled, form })))
+    }
+
+    fn load_component(
+        identity: &PolicyIdentity,
+        artifact: &PolicyArtifact,
+        cache: &CompiledCache,
+    ) -> Result<(Form, Compiled), LoadError> {
+        let runtime = runtime()?;
+        let (component, compiled) = compile(runtime, identity, &artifact.component, cache)?;
         check_imports(runtime, &identity.name, &component)?;
         let wrong_world = |error: wasmtime::Error| LoadError::WrongWorld {
             name: identity.name.clone(),
             source: error.into_boxed_dyn_error(),
         };
         let linked = Linker::new(&runtime.engine).instantiate_pre(&component).map_err(wrong_world)?;
-        let ready = PlacementPre::new(linked).map_err(wrong_world)?;
-        tracing::debug!(policy = %identity, ?compiled, "policy loaded");
-        Ok(Self(Arc::new(Loaded { identity, compiled, ready, runtime })))
+        let ready = Ready::new(&component, linked).map_err(wrong_world)?;
+        Ok((Form::Single(Component { ready, runtime }), compiled))
     }
 
     /// Which policy it is.
@@ -64,17 +100,51 @@ impl Policy {
         &self.0.identity
     }
 
-    /// Whether it had to be compiled.
+    /// Whether it, or one of a chain, had to be compiled.
     pub fn compiled(&self) -> Compiled {
         self.0.compiled
     }
 
-    pub(super) fn ready(&self) -> &PlacementPre<super::instance::Bounds> {
-        &self.0.ready
+    /// The version of the contract that it is written against; of a chain, this SDK's.
+    pub fn contract(&self) -> &'static str {
+        match &self.0.form {
+            Form::Single(component) => component.ready.contract(),
+            Form::Chain(_) => CONTRACT,
+        }
     }
 
-    pub(super) fn runtime(&self) -> &'static Runtime {
-        self.0.runtime
+    /// The optional interfaces of the contract that it exports, by name.
+    pub fn interfaces(&self) -> Vec<&'static str> {
+        match &self.0.form {
+            Form::Single(component) => component.ready.interfaces(),
+            Form::Chain(_) => Vec::new(),
+        }
+    }
+
+    /// The policies of a chain, the first one first; none for a single policy.
+    pub fn parts(&self) -> Vec<Arc<PolicyIdentity>> {
+        match &self.0.form {
+            Form::Single(_) => Vec::new(),
+            Form::Chain(links) => links.iter().map(|link| Arc::clone(link.policy.identity())).collect(),
+        }
+    }
+
+    /// The JSON Schema of its settings, if it has one.
+    ///
+    /// # Errors
+    /// [`ConfigureError`] when it cannot be started, or says a schema that is not understood.
+    pub fn settings_schema(&self, limits: &PolicyLimits) -> Result<Option<serde_json::Value>, ConfigureError> {
+        match &self.0.form {
+            Form::Single(component) => {
+                let instance = Instance::bare(self.identity(), component, limits)?;
+                Ok(instance.schema().map(super::schema::Schema::json))
+            }
+            Form::Chain(_) => Ok(None),
+        }
+    }
+
+    pub(super) fn form(&self) -> &Form {
+        &self.0.form
     }
 }
 
@@ -89,12 +159,12 @@ fn compile(
     identity: &PolicyIdentity,
     bytes: &[u8],
     cache: &CompiledCache,
-) -> Result<(Component, Compiled), LoadError> {
+) -> Result<(wasmtime::component::Component, Compiled), LoadError> {
     let key = cache.key(&runtime.engine, identity.sha256);
     if let Some(component) = cache.load(&runtime.engine, &key) {
         return Ok((component, Compiled::Earlier));
     }
-    let component = Component::new(&runtime.engine, bytes).map_err(|error| LoadError::Invalid {
+    let component = wasmtime::component::Component::new(&runtime.engine, bytes).map_err(|error| LoadError::Invalid {
         name: identity.name.clone(),
         source: error.into_boxed_dyn_error(),
     })?;
@@ -102,7 +172,11 @@ fn compile(
     Ok((component, Compiled::Now))
 }
 
-fn check_imports(runtime: &Runtime, name: &str, component: &Component) -> Result<(), LoadError> {
+fn check_imports(
+    runtime: &Runtime,
+    name: &str,
+    component: &wasmtime::component::Component,
+) -> Result<(), LoadError> {
     let component = component.component_type();
     let imports: Vec<String> =
         component.imports(&runtime.engine).map(|(import, _)| import.to_owned()).collect();

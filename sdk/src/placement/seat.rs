@@ -3,18 +3,36 @@
 //! An instance that failed is thrown away, for nobody knows what state it is in. The
 //! next decision has a fresh one made, which is told of the whole fleet.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::ids::{HostId, MAX_ID_BYTES};
 
 use super::{
+    decider::Decider,
     error::{Call, ConfigureError, PlaceError, PolicyError},
-    instance::{Instance, readable},
+    gang::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
+    instance::readable,
     limits::PolicyLimits,
     policy::Policy,
-    types::{Candidate, Decision, PlacementRequest, PolicyIdentity},
-    wit::{Change, Inputs},
+    types::{
+        Candidate, Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection, Standing,
+    },
+    wit::{Change, GuildAnswer, GuildQuestion, WireMove, WirePlaced},
 };
+
+/// Hosts that a decision names at most.
+pub(super) const MAX_CHOICES: usize = 16;
+
+/// What is kept of a refusal's rejections, for people to read: so many, with so many hosts.
+const REJECTIONS_KEPT: usize = 64;
+const HOSTS_KEPT: usize = 16;
+
+/// Longest time that a policy can have an agent wait before it is asked again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Changes that a policy learns of in one call. A bound, so that a call's time
 /// budget does not have to grow with the fleet, and so that a decision waits for
@@ -26,11 +44,11 @@ pub(super) type Table = BTreeMap<HostId, Arc<Candidate>>;
 
 pub(super) struct Seat {
     policy: Policy,
-    settings: String,
+    settings: serde_json::Value,
     limits: PolicyLimits,
-    inputs: Inputs,
+    needs: Needs,
     /// `None` after a failure, until the next decision.
-    instance: Option<Instance>,
+    instance: Option<Decider>,
 }
 
 impl Seat {
@@ -41,20 +59,23 @@ impl Seat {
         settings: &serde_json::Value,
         limits: &PolicyLimits,
     ) -> Result<Self, ConfigureError> {
-        let settings = match settings {
-            serde_json::Value::Null => "{}".to_owned(),
-            settings => settings.to_string(),
-        };
-        let (instance, inputs) = Instance::start(&policy, &settings, limits)?;
-        Ok(Self { policy, settings, limits: limits.clone(), inputs, instance: Some(instance) })
+        let instance = Decider::start(&policy, settings, limits)?;
+        Ok(Self {
+            policy,
+            settings: settings.clone(),
+            limits: limits.clone(),
+            needs: instance.needs(),
+            instance: Some(instance),
+        })
     }
 
     pub(super) fn identity(&self) -> &Arc<PolicyIdentity> {
         self.policy.identity()
     }
 
-    pub(super) fn needs_ticket(&self) -> bool {
-        self.inputs.contains(Inputs::TICKET)
+    /// What each request must carry.
+    pub(super) fn needs(&self) -> Needs {
+        self.needs
     }
 
     /// Whether there is an instance that has not failed.
@@ -64,7 +85,7 @@ impl Seat {
 
     /// Memory of the instance, if there is one.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.instance.as_ref().map_or(0, Instance::memory_bytes)
+        self.instance.as_ref().map_or(0, Decider::memory_bytes)
     }
 
     /// Gives up the instance.
@@ -92,55 +113,249 @@ impl Seat {
         fleet: &Table,
         request: &PlacementRequest,
     ) -> Result<Decision, PlaceError> {
-        let ticket = request.ticket.filter(|_| self.needs_ticket());
-        if self.needs_ticket() && ticket.is_none() {
+        if self.needs.ticket && request.ticket.is_none() {
             return Err(PlaceError::NeedsTicket { policy: self.identity().name.clone() });
         }
         // Taken out, and put back only when all went well.
-        let mut live = match self.instance.take() {
-            Some(live) => live,
-            None => self.fresh(fleet)?,
-        };
-        match live.place(request, ticket)? {
-            Ok((host, reason)) => {
-                let host = self.known(fleet, request, &host)?;
+        let mut live = self.occupant(fleet)?;
+        match live.place(fleet, request)? {
+            Ok(choices) => {
+                let judge = Judge { policy: self.identity(), fleet };
+                if choices.len() > MAX_CHOICES {
+                    let problem = format!("{} hosts, of {MAX_CHOICES} at most", choices.len());
+                    return Err(live.nonsense(Call::Place, problem).into());
+                }
+                let mut known = Vec::with_capacity(choices.len());
+                for choice in choices {
+                    if choice.score.is_nan() {
+                        return Err(live.nonsense(Call::Place, "a score of NaN".to_owned()).into());
+                    }
+                    let host = judge.known(&request.excluded, &choice.host)?;
+                    known.push(Choice { host, score: choice.score, reason: readable(choice.reason) });
+                }
+                let mut known = known.into_iter();
+                let Some(Choice { host, score, reason }) = known.next() else {
+                    return Err(live.nonsense(Call::Place, "neither a host nor a refusal".to_owned()).into());
+                };
                 self.instance = Some(live);
-                Ok(Decision { host, reason: readable(reason), policy: Arc::clone(self.identity()) })
+                let policy = Arc::clone(self.identity());
+                Ok(Decision { host, score, reason, others: known.collect(), policy })
             }
-            Err(reason) => {
+            Err(refusal) => {
                 self.instance = Some(live);
-                let policy = self.identity().name.clone();
-                Err(PlaceError::Refused { policy, reason: readable(reason) })
+                Err(self.refused(refusal))
             }
         }
     }
 
+    /// Asks the policy for hosts for a guild, in one call if it answers that.
+    pub(super) fn place_guild(
+        &mut self,
+        fleet: &Table,
+        request: &GuildRequest,
+    ) -> Result<GuildDecision, PlaceError> {
+        if self.needs.ticket && request.first_ticket.is_none() {
+            return Err(PlaceError::NeedsTicket { policy: self.identity().name.clone() });
+        }
+        let mut live = self.occupant(fleet)?;
+        let answer = live.place_guild(&GuildQuestion { request, needs: self.needs })?;
+        let Some(answer) = answer else {
+            self.instance = Some(live);
+            return self.one_by_one(fleet, request);
+        };
+        let judge = Judge { policy: self.identity(), fleet };
+        let decision = judge.guild(&live, request, answer)?;
+        self.instance = Some(live);
+        let left_out = decision.hosts.contains(&None);
+        match decision.refusal {
+            Some(refusal) if decision.hosts.iter().all(Option::is_none) => Err(self.refused(refusal)),
+            refusal => Ok(GuildDecision { refusal: refusal.filter(|_| left_out).map(bounded), ..decision }),
+        }
+    }
+
+    /// For a policy that places single agents only.
+    fn one_by_one(&mut self, fleet: &Table, request: &GuildRequest) -> Result<GuildDecision, PlaceError> {
+        let mut hosts = Vec::with_capacity(request.members.len());
+        let mut peers = request.peers.clone();
+        let mut refusal = None;
+        for (at, member) in request.members.iter().enumerate() {
+            let mut single = request.single(at);
+            if self.needs.peers {
+                single.peers.clone_from(&peers);
+            }
+            match self.place(fleet, &single) {
+                Ok(decision) => {
+                    if self.needs.peers {
+                        peers.push(Peer {
+                            agent: member.agent.clone(),
+                            name: single.name,
+                            class_name: single.class_name,
+                            host: decision.host.clone(),
+                        });
+                    }
+                    hosts.push(Some(decision.host));
+                }
+                Err(PlaceError::Refused { policy, refusal }) if request.mode == GuildMode::AllOrNothing => {
+                    // It counts those that it has placed; a fresh instance does not.
+                    self.vacate();
+                    return Err(PlaceError::Refused { policy, refusal });
+                }
+                Err(PlaceError::Refused { refusal: why, .. }) => {
+                    refusal.get_or_insert(why);
+                    hosts.push(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let placed = hosts.iter().flatten().count();
+        match refusal {
+            Some(refusal) if placed == 0 => Err(self.refused(refusal)),
+            refusal => {
+                let reason = format!("{placed} of {} agents, one by one", hosts.len());
+                Ok(GuildDecision { hosts, reason, refusal, policy: Arc::clone(self.identity()) })
+            }
+        }
+    }
+
+    /// Asks the policy which of these agents to move, `most` at most.
+    pub(super) fn propose_moves(
+        &mut self,
+        fleet: &Table,
+        placed: &[Placed],
+        most: usize,
+    ) -> Result<Vec<Move>, PlaceError> {
+        let mut live = self.occupant(fleet)?;
+        let told: Vec<_> =
+            placed.iter().map(|one| WirePlaced { request: &one.request, host: &one.host }).collect();
+        let moves = live.propose_moves(&told, u32::try_from(most).unwrap_or(u32::MAX))?.unwrap_or_default();
+        let moves = Judge { policy: self.identity(), fleet }.moves(&live, placed, moves, most)?;
+        self.instance = Some(live);
+        Ok(moves)
+    }
+
+    fn refused(&self, refusal: Refusal) -> PlaceError {
+        PlaceError::Refused { policy: self.identity().name.clone(), refusal: bounded(refusal) }
+    }
+
+    /// The instance, taken out, or a fresh one.
+    fn occupant(&mut self, fleet: &Table) -> Result<Decider, PolicyError> {
+        match self.instance.take() {
+            Some(live) => Ok(live),
+            None => self.fresh(fleet),
+        }
+    }
+
+    /// An instance that has been told of the whole fleet.
+    fn fresh(&self, fleet: &Table) -> Result<Decider, PolicyError> {
+        let live = Decider::start(&self.policy, &self.settings, &self.limits);
+        let mut live = live.map_err(|error| match error {
+            ConfigureError::Failed(error) => error,
+            // The same settings were good before: it does not keep its word.
+            other => PolicyError::Trapped {
+                policy: self.identity().name.clone(),
+                call: Call::Configure,
+                message: other.to_string(),
+            },
+        })?;
+        observe(&mut live, &upserts(fleet))?;
+        tracing::info!(policy = %self.identity(), hosts = fleet.len(), "policy started afresh");
+        Ok(live)
+    }
+}
+
+/// Looks whether what a policy answered can be meant.
+struct Judge<'a> {
+    policy: &'a PolicyIdentity,
+    fleet: &'a Table,
+}
+
+impl Judge<'_> {
     /// The host that the policy named, if it may be chosen.
-    fn known(&self, fleet: &Table, request: &PlacementRequest, host: &str) -> Result<HostId, PolicyError> {
-        let policy = || self.identity().name.clone();
-        let Some((id, _)) = fleet.get_key_value(host) else {
+    fn known(&self, excluded: &[HostId], host: &str) -> Result<HostId, PolicyError> {
+        let policy = || self.policy.name.clone();
+        let Some((id, candidate)) = self.fleet.get_key_value(host) else {
             let cut = host.floor_char_boundary(MAX_ID_BYTES);
             return Err(PolicyError::UnknownHost { policy: policy(), host: host[..cut].to_owned() });
         };
-        match request.excluded.contains(id) {
+        if candidate.standing != Standing::Open {
+            return Err(PolicyError::ClosedHost { policy: policy(), host: id.clone() });
+        }
+        match excluded.contains(id) {
             true => Err(PolicyError::ExcludedHost { policy: policy(), host: id.clone() }),
             false => Ok(id.clone()),
         }
     }
 
-    /// An instance that has been told of the whole fleet.
-    fn fresh(&self, fleet: &Table) -> Result<Instance, PolicyError> {
-        let (mut instance, _) =
-            Instance::start(&self.policy, &self.settings, &self.limits).map_err(|error| match error {
-                ConfigureError::Failed(error) => error,
-                // The same settings were good before: it does not keep its word.
-                ConfigureError::Settings { policy, message } => {
-                    PolicyError::Trapped { policy, call: Call::Configure, message }
-                }
-            })?;
-        observe(&mut instance, &upserts(fleet))?;
-        tracing::info!(policy = %self.identity(), hosts = fleet.len(), "policy started afresh");
-        Ok(instance)
+    fn guild(
+        &self,
+        live: &Decider,
+        request: &GuildRequest,
+        answer: GuildAnswer,
+    ) -> Result<GuildDecision, PolicyError> {
+        let nonsense = |problem: String| live.nonsense(Call::PlaceGuild, problem);
+        let (members, wanted) = (answer.members.len(), request.members.len());
+        if members != wanted {
+            return Err(nonsense(format!("{members} hosts for {wanted} agents")));
+        }
+        if answer.hosts.len() > wanted {
+            return Err(nonsense(format!("{} hosts, of {wanted} at most", answer.hosts.len())));
+        }
+        let known: Vec<HostId> =
+            answer.hosts.iter().map(|host| self.known(&request.excluded, host)).collect::<Result<_, _>>()?;
+        let host = |at: Option<u32>| {
+            let found = at.map(|at| known.get(at as usize).cloned().ok_or(at));
+            found.transpose().map_err(|at| nonsense(format!("there is no host {at} in its answer")))
+        };
+        let hosts: Vec<_> = answer.members.into_iter().map(host).collect::<Result<_, _>>()?;
+        let placed = hosts.iter().flatten().count();
+        if placed < wanted && answer.refusal.is_none() {
+            return Err(nonsense(format!("it left out {} agents and does not say why", wanted - placed)));
+        }
+        if (1..wanted).contains(&placed) && request.mode == GuildMode::AllOrNothing {
+            return Err(nonsense(format!("hosts for {placed} of {wanted} agents, which want all or none")));
+        }
+        let policy = Arc::new(self.policy.clone());
+        Ok(GuildDecision { hosts, reason: readable(answer.reason), refusal: answer.refusal, policy })
+    }
+
+    fn moves(
+        &self,
+        live: &Decider,
+        placed: &[Placed],
+        moves: Vec<WireMove>,
+        most: usize,
+    ) -> Result<Vec<Move>, PolicyError> {
+        let nonsense = |problem: String| live.nonsense(Call::ProposeMoves, problem);
+        if moves.len() > most {
+            return Err(nonsense(format!("{} moves, of {most} at most", moves.len())));
+        }
+        let mut moved = BTreeSet::new();
+        let known = |one: WireMove| {
+            let agent = one.agent as usize;
+            let Some(from) = placed.get(agent) else {
+                return Err(nonsense(format!("there is no agent {agent} in the question")));
+            };
+            let to = self.known(&from.request.excluded, &one.to)?;
+            if to == from.host || !moved.insert(agent) {
+                return Err(nonsense(format!("it moves agent {agent} twice, or to where it is")));
+            }
+            Ok(Move { agent, to, reason: readable(one.reason) })
+        };
+        moves.into_iter().map(known).collect()
+    }
+}
+
+/// What is kept of a refusal.
+fn bounded(refusal: Refusal) -> Refusal {
+    let rejection = |one: Rejection| Rejection {
+        reason: readable(one.reason),
+        count: one.count,
+        hosts: one.hosts.into_iter().take(HOSTS_KEPT).map(readable).collect(),
+    };
+    Refusal {
+        reason: readable(refusal.reason),
+        rejections: refusal.rejections.into_iter().take(REJECTIONS_KEPT).map(rejection).collect(),
+        retry_after: refusal.retry_after.map(|wait| wait.min(LONGEST_WAIT)),
     }
 }
 
@@ -148,6 +363,6 @@ fn upserts(fleet: &Table) -> Vec<Change<'_>> {
     fleet.values().map(|host| Change::Upsert(host)).collect()
 }
 
-fn observe(instance: &mut Instance, changes: &[Change<'_>]) -> Result<(), PolicyError> {
+fn observe(instance: &mut Decider, changes: &[Change<'_>]) -> Result<(), PolicyError> {
     changes.chunks(CHANGES_PER_CALL).try_for_each(|some| instance.observe(some))
 }

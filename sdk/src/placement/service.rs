@@ -7,7 +7,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -19,7 +19,8 @@ use super::{
     limits::PolicyLimits,
     policy::Policy,
     seat::{CHANGES_PER_CALL, Seat, Table},
-    types::{Decision, FleetChange, PlacementRequest, PolicyIdentity},
+    gang::{GuildDecision, GuildRequest, Move, Placed},
+    types::{Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };
 
@@ -39,7 +40,7 @@ const HOSTS_COPIED_AT_ONCE: usize = 16;
 /// on nothing but each other, so calling from async code is fine.
 pub struct PlacementService {
     limits: PolicyLimits,
-    needs_ticket: AtomicBool,
+    needs: AtomicU8,
     well: AtomicBool,
     state: Mutex<State>,
     /// Held by the one who replaces the policy.
@@ -79,7 +80,7 @@ impl PlacementService {
         let deciders = Deciders::new(Seat::start(policy, settings, &limits)?);
         Ok(Self {
             limits,
-            needs_ticket: AtomicBool::new(deciders.needs_ticket()),
+            needs: AtomicU8::new(to_bits(deciders.needs())),
             well: AtomicBool::new(true),
             state: Mutex::new(State {
                 fleet: Table::new(),
@@ -112,11 +113,11 @@ impl PlacementService {
         self.state().deciders.status()
     }
 
-    /// Whether each request should carry a number from the counter that all engines
-    /// share. A policy that did not ask for one is not given one. May change when the
-    /// policy is replaced or fails: see [`PlaceError::NeedsTicket`].
-    pub fn needs_ticket(&self) -> bool {
-        self.needs_ticket.load(Ordering::Relaxed)
+    /// What each request should carry beside the agent itself: what the policy did not ask
+    /// for, it is not given. May change when the policy is replaced or fails: see
+    /// [`PlaceError::NeedsTicket`].
+    pub fn needs(&self) -> Needs {
+        from_bits(self.needs.load(Ordering::Relaxed))
     }
 
     /// How many hosts the service knows.
@@ -170,6 +171,33 @@ impl PlacementService {
         recent.keep(request);
         self.note(&state);
         placed
+    }
+
+    /// Asks the policy for hosts for all agents of a guild: in one call where the policy
+    /// answers that, else about one after another.
+    ///
+    /// # Errors
+    /// Those of [`place`](Self::place). [`PlaceError::Refused`] when no agent found a host,
+    /// or when one did not and all must.
+    pub fn place_guild(&self, request: &GuildRequest) -> Result<GuildDecision, PlaceError> {
+        let mut state = self.state();
+        let State { fleet, deciders, .. } = &mut *state;
+        let placed = deciders.place_guild(fleet, request);
+        self.note(&state);
+        placed
+    }
+
+    /// Asks the policy which of these agents would be better elsewhere, the most useful
+    /// move first: `most` at most, and none when the policy moves none.
+    ///
+    /// # Errors
+    /// [`PlaceError::Policy`] when the policy failed, or proposed what cannot be meant.
+    pub fn propose_moves(&self, placed: &[Placed], most: usize) -> Result<Vec<Move>, PlaceError> {
+        let mut state = self.state();
+        let State { fleet, deciders, .. } = &mut *state;
+        let moves = deciders.propose_moves(fleet, placed, most);
+        self.note(&state);
+        moves
     }
 
     /// Puts another policy in charge. It is configured, told of the fleet and tried
@@ -246,7 +274,7 @@ impl PlacementService {
     /// Lets those know who ask without the lock.
     fn note(&self, state: &State) {
         self.well.store(state.deciders.is_well(), Ordering::Relaxed);
-        self.needs_ticket.store(state.deciders.needs_ticket(), Ordering::Relaxed);
+        self.needs.store(to_bits(state.deciders.needs()), Ordering::Relaxed);
     }
 
     /// A panic under the lock can only have lost the instance, which is then made
@@ -302,4 +330,12 @@ impl fmt::Debug for PlacementService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PlacementService").field("status", &self.status()).finish_non_exhaustive()
     }
+}
+
+fn to_bits(needs: Needs) -> u8 {
+    u8::from(needs.ticket) | u8::from(needs.peers) << 1
+}
+
+fn from_bits(bits: u8) -> Needs {
+    Needs { ticket: bits & 1 != 0, peers: bits & 2 != 0 }
 }

@@ -186,7 +186,15 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`RegistryError`] as for [`register`](Registry::register).
-    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError>;
+    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError> {
+        self.tickets(counter, 1).await
+    }
+
+    /// The next so many numbers of a counter, by the first of them.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn tickets(&self, counter: &str, count: u32) -> Result<u64, RegistryError>;
 
     /// Names the policy that decides in the whole fleet, wherever none was chosen
     /// locally; with `None` takes that back. See [`FleetPolicy`].

@@ -27,7 +27,7 @@ use guildhall::{
     registry::RegistryError,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -39,6 +39,7 @@ use super::{
     incarnation::{Incarnation, Sign},
     notify::Notice,
     output::Source,
+    places::Place,
     recorder::{Recorder, Written},
     restart::Restarts,
     table::StartOutcome,
@@ -72,7 +73,7 @@ pub(super) struct Agent {
     /// Who waits for the first start; `None` when that is over.
     pub(super) start: Option<watch::Sender<StartOutcome>>,
     /// Its share of the host's capacity.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: Option<Place>,
     pub(super) claim: Claim,
     pub(super) restarts: Restarts,
     pub(super) recorder: Recorder,

@@ -70,12 +70,12 @@ impl Directory {
         }
     }
 
-    /// The next number of a counter: all engines' where there is a registry, else
-    /// this engine's own.
-    pub(super) async fn ticket(&self, counter: &str) -> Result<u64, EngineError> {
+    /// The next so many numbers of a counter, by the first: all engines' where there is a
+    /// registry, else this engine's own.
+    pub(super) async fn tickets(&self, counter: &str, count: u32) -> Result<u64, EngineError> {
         match self {
-            Self::Records(records) => records.ticket(counter).await,
-            Self::Hosts(hosts) => Ok(hosts.ticket()),
+            Self::Records(records) => records.tickets(counter, count).await,
+            Self::Hosts(hosts) => Ok(hosts.tickets(count)),
         }
     }
 }

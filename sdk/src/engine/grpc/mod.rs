@@ -27,6 +27,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
 use uuid::Uuid;
 
 pub use self::builder::{GrpcEngineBuilder, Retries, Timeouts};
@@ -39,7 +40,7 @@ use crate::{
     host::LiveHost,
     ids::{AgentKey, GuildId},
     launch::{Launch, LaunchOptions},
-    placement::{PlacementService, PolicyIdentity, PolicyStatus},
+    placement::{GuildMode, PlacementService, PolicyIdentity, PolicyStatus},
     registry::RegistryError,
     spec::GuildSpec,
     wire,
@@ -118,11 +119,8 @@ impl GrpcEngine {
     ///
     /// # Errors
     /// Those of [`run_agent`](ExecutionEngine::run_agent).
-    #[tracing::instrument(
-        name = "run_agent", skip_all, fields(guild = %launch.key.guild, agent = %launch.key.agent)
-    )]
     pub async fn run_agent_as(&self, launch: Launch, request_id: &str) -> Result<AgentInfo, EngineError> {
-        self.unless_shut_down(self.shared.run(launch, request_id)).await
+        self.unless_shut_down(self.shared.run(launch, request_id, None)).await
     }
 
     /// Runs `call`, and ends it when the engine is shut down.
@@ -147,9 +145,27 @@ impl ExecutionEngine for GrpcEngine {
     async fn run_guild(&self, guild: &GuildSpec, options: &LaunchOptions) -> Vec<AgentOutcome> {
         let launches: Vec<_> =
             guild.agents().iter().map(|agent| Launch::new(guild, agent, options)).collect();
-        stream::iter(launches)
-            .map(|launch| async move {
-                AgentOutcome { key: launch.key.clone(), result: self.run_agent(launch).await }
+        let placed = self.shared.place_guild(guild.id(), &launches, options.mode);
+        let chosen = match self.unless_shut_down(placed).await {
+            Ok(chosen) => chosen,
+            Err(error) if options.mode == GuildMode::AllOrNothing => {
+                let error = Arc::new(error);
+                let refused = |launch: Launch| {
+                    let error = EngineError::GuildNotPlaced { source: Arc::clone(&error) };
+                    AgentOutcome { key: launch.key, result: Err(error) }
+                };
+                return launches.into_iter().map(refused).collect();
+            }
+            Err(error) => {
+                debug!(%error, "the guild was not placed at once; its agents are placed one by one");
+                vec![None; launches.len()]
+            }
+        };
+        stream::iter(launches.into_iter().zip(chosen))
+            .map(|(launch, chosen)| async move {
+                let (key, request_id) = (launch.key.clone(), Uuid::new_v4().simple().to_string());
+                let run = self.shared.run(launch, &request_id, chosen);
+                AgentOutcome { key, result: self.unless_shut_down(run).await }
             })
             .buffered(self.shared.concurrency)
             .collect()

@@ -5,7 +5,7 @@
 //! registry decides: as long as the identity is claimed under this request's id,
 //! the launch waits for that claim's fate instead of starting a second agent.
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use guildhall_proto::v1;
 use tokio::{
@@ -20,15 +20,29 @@ use crate::{
     engine::{EngineError, Tried},
     fault::{Fault, FaultReason, Holder},
     host::HostInfo,
-    ids::{AgentKey, HostId},
+    ids::{AgentKey, GuildId, HostId},
     launch::Launch,
-    placement::{Decision, PlaceError, PlacementRequest},
+    placement::{
+        Decision, GuildDecision, GuildMode, GuildRequest, Kind, Peer, PlaceError, PlacementRequest,
+        PolicyIdentity,
+    },
+    resources::Amounts,
     wire,
 };
 
 /// Time that the answer needs on its way: a host is told to give up this much
 /// before the caller does, so that its reason arrives.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+
+/// Least time before a policy that had an agent wait is asked again.
+const LEAST_WAIT: Duration = Duration::from_millis(10);
+
+/// A host, and the policy that chose it.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) host: HostId,
+    policy: Arc<PolicyIdentity>,
+}
 
 /// What to do after a host did not answer with a started agent.
 enum Next {
@@ -42,20 +56,31 @@ enum Next {
 }
 
 impl Shared {
-    pub(super) async fn run(&self, launch: Launch, request_id: &str) -> Result<AgentInfo, EngineError> {
+    /// Launches an agent. `chosen` is a host that the policy has chosen already, with the
+    /// agent's guild.
+    #[tracing::instrument(
+        name = "run_agent", skip_all, fields(guild = %launch.key.guild, agent = %launch.key.agent)
+    )]
+    pub(super) async fn run(
+        &self,
+        launch: Launch,
+        request_id: &str,
+        chosen: Option<Chosen>,
+    ) -> Result<AgentInfo, EngineError> {
         launch.check()?;
         let deadline = Instant::now() + self.timeouts.create;
         let late = |_| EngineError::Timeout { what: "starting an agent", after: self.timeouts.create };
-        timeout_at(deadline, self.place_and_create(launch, request_id, deadline)).await.map_err(late)?
+        timeout_at(deadline, self.place_and_create(launch, request_id, chosen, deadline)).await.map_err(late)?
     }
 
     async fn place_and_create(
         &self,
         launch: Launch,
         request_id: &str,
+        chosen: Option<Chosen>,
         deadline: Instant,
     ) -> Result<AgentInfo, EngineError> {
-        match self.ask_hosts(&launch, request_id, deadline).await {
+        match self.ask_hosts(&launch, request_id, chosen, deadline).await {
             Err(EngineError::NoHost { key, reason, tried }) if tried.iter().any(is_unreachable) => {
                 let started = self.started_all_the_same(&launch.key, request_id).await;
                 started.ok_or(EngineError::NoHost { key, reason, tried })
@@ -83,22 +108,31 @@ impl Shared {
         &self,
         launch: &Launch,
         request_id: &str,
+        chosen: Option<Chosen>,
         deadline: Instant,
     ) -> Result<AgentInfo, EngineError> {
         let mut request = placement_request(launch);
-        let create = v1::CreateAgentRequest {
+        let mut create = v1::CreateAgentRequest {
             launch: Some(wire::launch_to_wire(launch)),
             request_id: request_id.to_owned(),
         };
         let mut tried: Vec<Tried> = Vec::new();
         let mut pauses = self.retries.pauses();
+        // Hosts that the policy has named and that were not asked yet, the best one first.
+        let mut named: VecDeque<Chosen> = chosen.into_iter().collect();
         loop {
-            let host = self.place(&mut request, &tried).await?;
+            let Some(Chosen { host, policy }) = named.pop_front() else {
+                named = self.place(&mut request, &tried, deadline).await?;
+                continue;
+            };
             let Some(info) = self.fleet.get(&host) else {
                 // It went between the decision and now.
                 request.excluded.push(host);
                 continue;
             };
+            if let Some(launch) = &mut create.launch {
+                launch.placed_by = Some(wire::policy_to_wire(&policy));
+            }
             let fault = match self.create(&info.info, create.clone(), deadline).await {
                 Ok(agent) => return Ok(agent),
                 Err(fault) => fault,
@@ -114,36 +148,113 @@ impl Shared {
                         return Err(EngineError::NoHost { key: request.key, reason, tried });
                     }
                 }
-                Next::Wait => debug!(%host, "the claim of a host that cannot be reached is in the way"),
+                Next::Wait => {
+                    debug!(%host, "the claim of a host that cannot be reached is in the way");
+                    // The same one again: whether the claim's lease has ended, it knows.
+                    named.push_front(Chosen { host, policy });
+                }
             }
             // The pauses never run out; the deadline does.
             sleep(pauses.next().unwrap_or_default()).await;
         }
     }
 
-    /// Asks the policy.
+    /// Asks the policy, again and again as long as it has the agent wait. Answers at least
+    /// one host.
     #[tracing::instrument(level = "debug", skip_all)]
-    async fn place(&self, request: &mut PlacementRequest, tried: &[Tried]) -> Result<HostId, EngineError> {
-        let mut needs_ticket = self.placement.needs_ticket();
+    async fn place(
+        &self,
+        request: &mut PlacementRequest,
+        tried: &[Tried],
+        deadline: Instant,
+    ) -> Result<VecDeque<Chosen>, EngineError> {
+        let mut needs = self.placement.needs();
         loop {
-            if needs_ticket {
+            if needs.ticket {
                 let counter = &self.placement.identity().name;
-                request.ticket = Some(self.directory.ticket(counter).await?);
+                request.ticket = Some(self.directory.tickets(counter, 1).await?);
+            }
+            if needs.peers {
+                self.recall(request).await?;
             }
             match self.decide(request).await? {
-                Ok(decision) => {
-                    debug!(host = %decision.host, policy = %decision.policy, reason = decision.reason, "placed");
-                    return Ok(decision.host);
+                Ok(Decision { host, reason, others, policy, .. }) => {
+                    debug!(%host, %policy, reason, "placed");
+                    let chosen = |host| Chosen { host, policy: Arc::clone(&policy) };
+                    return Ok([host].into_iter().chain(others.into_iter().map(|one| one.host)).map(chosen).collect());
                 }
                 // Another policy has just taken over.
-                Err(PlaceError::NeedsTicket { .. }) if !needs_ticket => needs_ticket = true,
-                Err(PlaceError::Refused { reason, .. }) => {
-                    return Err(EngineError::NoHost {
-                        key: request.key.clone(),
-                        reason,
-                        tried: tried.to_vec(),
-                    });
+                Err(PlaceError::NeedsTicket { .. }) if !needs.ticket => needs = self.placement.needs(),
+                Err(PlaceError::Refused { refusal, .. }) => match refusal.retry_after {
+                    Some(wait) if Instant::now() + wait < deadline => {
+                        debug!(?wait, reason = refusal.reason, "the policy has the agent wait");
+                        sleep(wait.max(LEAST_WAIT)).await;
+                    }
+                    _ => {
+                        let (key, reason) = (request.key.clone(), refusal.reason);
+                        return Err(EngineError::NoHost { key, reason, tried: tried.to_vec() });
+                    }
+                },
+                Err(error) => return Err(EngineError::Policy(error)),
+            }
+        }
+    }
+
+    /// Has the request say what became of the agent and of its guild so far.
+    async fn recall(&self, request: &mut PlacementRequest) -> Result<(), EngineError> {
+        let known = self.directory.agents_in_guild(&request.key.guild).await?;
+        request.peers.clear();
+        for agent in known {
+            if agent.key != request.key {
+                request.peers.extend(peer(agent));
+            } else if matches!(agent.state, AgentState::Failed | AgentState::Lost) {
+                (request.restarts, request.failed_on) = (agent.restarts, vec![agent.host]);
+            }
+        }
+        request.guild_size = u32::try_from(request.peers.len() + 1).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// Asks the policy for hosts for all agents of a guild at once: one for each launch,
+    /// or none where it left the agent out.
+    pub(super) async fn place_guild(
+        &self,
+        guild: &GuildId,
+        launches: &[Launch],
+        mode: GuildMode,
+    ) -> Result<Vec<Option<Chosen>>, EngineError> {
+        let mut request = GuildRequest::new(guild.clone(), mode);
+        for launch in launches {
+            let kind = Kind {
+                class_name: launch.class_name.clone(),
+                labels: launch.labels.clone(),
+                resources: Amounts::from(&launch.resources),
+            };
+            request.add(launch.key.agent.clone(), launch.name.as_str(), kind);
+        }
+        let mut needs = self.placement.needs();
+        loop {
+            if needs.ticket {
+                let count = u32::try_from(launches.len()).unwrap_or(u32::MAX);
+                let counter = &self.placement.identity().name;
+                request.first_ticket = Some(self.directory.tickets(counter, count).await?);
+            }
+            if needs.peers {
+                let known = self.directory.agents_in_guild(guild).await?;
+                request.peers = known.into_iter().filter_map(peer).collect();
+            }
+            let (placement, asked) = (Arc::clone(&self.placement), request.clone());
+            // A thousand agents take a millisecond.
+            let placed = spawn_blocking(move || placement.place_guild(&asked)).await;
+            match placed.map_err(|_| EngineError::ShutDown)? {
+                Ok(GuildDecision { hosts, reason, policy, .. }) => {
+                    debug!(%guild, %policy, reason, "guild placed");
+                    let chosen = |host: Option<HostId>| {
+                        host.map(|host| Chosen { host, policy: Arc::clone(&policy) })
+                    };
+                    return Ok(hosts.into_iter().map(chosen).collect());
                 }
+                Err(PlaceError::NeedsTicket { .. }) if !needs.ticket => needs = self.placement.needs(),
                 Err(error) => return Err(EngineError::Policy(error)),
             }
         }
@@ -237,12 +348,18 @@ fn is_unreachable(tried: &Tried) -> bool {
     tried.fault.reason == FaultReason::HostUnreachable
 }
 
+/// An agent as those of its guild know it, if it has a host.
+fn peer(agent: AgentInfo) -> Option<Peer> {
+    let AgentInfo { key, name, class_name, host, .. } = agent;
+    agent.state.is_live().then_some(Peer { agent: key.agent, name, class_name, host })
+}
+
 fn placement_request(launch: &Launch) -> PlacementRequest {
     PlacementRequest {
         name: launch.name.clone(),
         class_name: launch.class_name.clone(),
         labels: launch.labels.clone(),
-        resources: launch.resources.clone(),
+        resources: Amounts::from(&launch.resources),
         qos: launch.qos.clone(),
         ..PlacementRequest::new(launch.key.clone())
     }
@@ -251,7 +368,6 @@ fn placement_request(launch: &Launch) -> PlacementRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::GuildId;
 
     #[test]
     fn a_policy_is_told_all_that_the_launch_says_of_the_agent() {
@@ -262,7 +378,7 @@ mod tests {
         let request = placement_request(&launch);
         assert_eq!((request.name.as_str(), request.class_name.as_str()), ("Ann", "demo.Echo"));
         assert_eq!(request.labels["zone"], "b");
-        assert_eq!(request.resources.num_cpus, Some(2.0));
+        assert_eq!(request.resources.cpu_millis, 2000);
         assert_eq!(request.qos.retry_count, Some(3));
     }
 }

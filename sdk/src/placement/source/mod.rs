@@ -90,12 +90,17 @@ pub enum PolicyChoice {
 }
 
 impl PolicyChoice {
-    /// Reads what an operator writes: `fleet`, the name of a built-in policy, or a path.
+    /// Reads what an operator writes: `fleet`, the name of a built-in policy, several with
+    /// commas between them, which decide together, or a path.
     pub fn parse(text: &str) -> Self {
-        match BuiltIn::named(text) {
-            Some(policy) => Self::BuiltIn(policy),
-            None if text == "fleet" => Self::Fleet,
-            None => Self::Path(text.into()),
+        if let Some(policy) = BuiltIn::named(text) {
+            return Self::BuiltIn(policy);
+        }
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        match PolicyArtifact::chain(&names) {
+            Ok(chain) => Self::Source(Arc::new(chain)),
+            Err(_) if text == "fleet" => Self::Fleet,
+            Err(_) => Self::Path(text.into()),
         }
     }
 

@@ -132,8 +132,8 @@ impl Registry for MemoryRegistry {
         watch::guild(self.clone(), guild.clone())
     }
 
-    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError> {
-        Ok(self.state().ticket(counter))
+    async fn tickets(&self, counter: &str, count: u32) -> Result<u64, RegistryError> {
+        Ok(self.state().tickets(counter, count))
     }
 
     async fn publish_policy(&self, policy: Option<&PolicyArtifact>) -> Result<(), RegistryError> {

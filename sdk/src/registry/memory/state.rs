@@ -231,10 +231,11 @@ impl State {
         self.guilds.entry(guild.clone()).or_default().changes.subscribe()
     }
 
-    pub(super) fn ticket(&mut self, counter: &str) -> u64 {
+    pub(super) fn tickets(&mut self, counter: &str, count: u32) -> u64 {
         let next = self.tickets.entry(counter.to_owned()).or_default();
-        *next += 1;
-        *next - 1
+        let first = *next;
+        *next += u64::from(count);
+        first
     }
 
     /// The record, when `epoch` is the current one, and where its changes go.

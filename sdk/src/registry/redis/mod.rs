@@ -257,11 +257,11 @@ impl Registry for RedisRegistry {
         watch::guild(self.link.clone(), guild.clone(), self.schema.guild(guild))
     }
 
-    async fn ticket(&self, counter: &str) -> Result<u64, RegistryError> {
+    async fn tickets(&self, counter: &str, count: u32) -> Result<u64, RegistryError> {
         let key = self.schema.ticket(counter);
-        let command = redis::cmd("INCR").arg(&key).take();
+        let command = redis::cmd("INCRBY").arg(&key).arg(count).take();
         let drawn: u64 = self.link.ask(&key, Question::Command(&command)).await?;
-        Ok(drawn.saturating_sub(1))
+        Ok(drawn.saturating_sub(count.into()))
     }
 
     async fn publish_policy(&self, policy: Option<&PolicyArtifact>) -> Result<(), RegistryError> {

@@ -48,8 +48,8 @@ impl Hosts {
         Self { fleet, channels, limit, tickets: Arc::default() }
     }
 
-    pub(super) fn ticket(&self) -> u64 {
-        self.tickets.fetch_add(1, Ordering::Relaxed)
+    pub(super) fn tickets(&self, count: u32) -> u64 {
+        self.tickets.fetch_add(count.into(), Ordering::Relaxed)
     }
 
     pub(super) async fn agent(&self, key: &AgentKey) -> Result<Option<AgentInfo>, EngineError> {

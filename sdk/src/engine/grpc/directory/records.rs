@@ -64,7 +64,7 @@ impl Records {
         Ok(agent)
     }
 
-    pub(super) async fn ticket(&self, counter: &str) -> Result<u64, EngineError> {
-        Ok(self.registry.ticket(counter).await?)
+    pub(super) async fn tickets(&self, counter: &str, count: u32) -> Result<u64, EngineError> {
+        Ok(self.registry.tickets(counter, count).await?)
     }
 }

@@ -1,57 +1,37 @@
-//! The policy contract on the wire. Nothing else names these types.
+//! Version 0.1. Nothing else names these types.
 //!
-//! Requests and changes are borrowed from the domain types: what crosses the
-//! boundary is copied once, into the policy's memory.
+//! Hosts that take no agents do not exist for a policy of this version; resources are
+//! what a spec says, in whole CPUs.
 
-#![allow(missing_docs, unreachable_pub, reason = "generated from placement.wit, which has the docs")]
+#![allow(missing_docs, unreachable_pub, reason = "generated from placement-0.1.0.wit, which has the docs")]
 
 use std::collections::BTreeMap;
 
-use crate::ids::HostId;
+use super::{Answer, Change, WireChoice, milliseconds};
+use crate::placement::types::{Candidate, Needs, PlacementRequest, Refusal, Standing};
 
-use super::types;
+pub(super) const CONTRACT: &str = "guildhall:placement@0.1.0";
+pub(super) const POLICY: &str = "guildhall:placement/policy@0.1.0";
 
 wasmtime::component::bindgen!({
-    path: "wit",
+    path: "wit/0.1",
     world: "placement",
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
 use exports::guildhall::placement::policy as wire;
 
-pub use wire::Inputs;
-
-/// What `place` answers: host and reason, or the reason of a refusal.
-pub type Answer = Result<(String, String), String>;
-
-/// A change of the fleet, borrowed from the table or from the caller.
-#[derive(Clone, Copy)]
-pub enum Change<'a> {
-    Upsert(&'a types::Candidate),
-    Remove(&'a HostId),
-}
-
-impl<'a> From<&'a types::FleetChange> for Change<'a> {
-    fn from(change: &'a types::FleetChange) -> Self {
-        match change {
-            types::FleetChange::Upsert(candidate) => Self::Upsert(candidate),
-            types::FleetChange::Remove(host) => Self::Remove(host),
-        }
-    }
-}
-
 impl Placement {
-    /// Calls `configure`.
-    pub fn configure<S: Send>(
+    pub(super) fn configure<S: Send>(
         &self,
         store: &mut wasmtime::Store<S>,
         settings: &str,
-    ) -> wasmtime::Result<Result<Inputs, String>> {
-        self.guildhall_placement_policy().call_configure(store, settings)
+    ) -> wasmtime::Result<Result<Needs, String>> {
+        let configured = self.guildhall_placement_policy().call_configure(store, settings)?;
+        Ok(configured.map(|inputs| Needs { ticket: inputs.contains(wire::Inputs::TICKET), peers: false }))
     }
 
-    /// Calls `observe`.
-    pub fn observe<S: Send>(
+    pub(super) fn observe<S: Send>(
         &self,
         store: &mut wasmtime::Store<S>,
         changes: &[Change<'_>],
@@ -68,21 +48,23 @@ impl Placement {
         self.guildhall_placement_policy().call_observe(store, &changes)
     }
 
-    /// Calls `place`.
-    pub fn place<S: Send>(
+    pub(super) fn place<S: Send>(
         &self,
         store: &mut wasmtime::Store<S>,
-        request: &types::PlacementRequest,
-        ticket: Option<u64>,
+        request: &PlacementRequest,
+        needs: Needs,
     ) -> wasmtime::Result<Answer> {
         let labels = labels(&request.labels);
-        let custom: Vec<_> = request
-            .resources
-            .custom_resources
+        let resources = &request.resources;
+        let memory = Some(resources.memory).filter(|memory| *memory > 0);
+        let custom: Vec<_> = resources
+            .custom
             .iter()
             .map(|(name, &amount)| wire::Quantity { name, amount })
+            .chain(memory.map(|bytes| wire::Quantity { name: "memory", amount: bytes as f64 }))
             .collect();
         let excluded: Vec<&str> = request.excluded.iter().map(|host| host.as_str()).collect();
+        let whole = |millis: u64| Some(millis as f64 / 1000.0).filter(|whole| *whole > 0.0);
         let request = wire::Request {
             guild: request.key.guild.as_str(),
             agent: request.key.agent.as_str(),
@@ -90,8 +72,8 @@ impl Placement {
             class_name: &request.class_name,
             labels: &labels,
             resources: wire::Resources {
-                cpus: request.resources.num_cpus,
-                gpus: request.resources.num_gpus,
+                cpus: whole(resources.cpu_millis),
+                gpus: whole(resources.accelerator_millis),
                 custom: &custom,
             },
             qos: wire::Qos {
@@ -100,10 +82,13 @@ impl Placement {
                 latency_ms: request.qos.latency.map(milliseconds),
             },
             excluded: &excluded,
-            ticket,
+            ticket: request.ticket.filter(|_| needs.ticket),
         };
         let answer = self.guildhall_placement_policy().call_place(store, request)?;
-        Ok(answer.map(|decision| (decision.host, decision.reason)).map_err(|refusal| refusal.reason))
+        Ok(match answer {
+            Ok(wire::Decision { host, reason }) => Ok(vec![WireChoice { host, score: 0.0, reason }]),
+            Err(wire::Refusal { reason }) => Err(Refusal { reason, ..Refusal::default() }),
+        })
     }
 }
 
@@ -113,6 +98,8 @@ fn labels(labels: &BTreeMap<String, String>) -> Vec<wire::Label<'_>> {
 
 fn change<'a>(change: Change<'a>, labels: &'a [wire::Label<'a>]) -> wire::Change<'a> {
     match change {
+        Change::Upsert(Candidate { id, standing: Standing::Cordoned | Standing::Draining, .. })
+        | Change::Remove(id) => wire::Change::Remove(id.as_str()),
         Change::Upsert(candidate) => wire::Change::Upsert(wire::Candidate {
             id: candidate.id.as_str(),
             labels,
@@ -126,11 +113,5 @@ fn change<'a>(change: Change<'a>, labels: &'a [wire::Label<'a>]) -> wire::Change
                 heartbeat_age_ms: milliseconds(candidate.load.heartbeat_age),
             },
         }),
-        Change::Remove(host) => wire::Change::Remove(host.as_str()),
     }
-}
-
-/// Whole milliseconds; what does not fit is as good as for ever.
-fn milliseconds(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
