@@ -29,7 +29,7 @@ lint: ## Formatting and clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-unit: redis tools wasm ## The tests alone. ARGS="NAME" runs some of them
+unit: redis tools wasm c ## The tests alone. ARGS="NAME" runs some of them
 	$(CARGO) test --release --workspace $(ARGS)
 
 doc: ## The documentation of the public items, without a warning
@@ -48,8 +48,8 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
 
-.PHONY: redis tools wasm
-setup: redis tools wasm ## Install what the tests need: redis-server, faketime, a wasm target
+.PHONY: redis tools wasm c
+setup: redis tools wasm c ## Install what the tests need: redis-server, faketime, wasm compilers for Rust and C
 
 redis:
 	@command -v redis-server >/dev/null || { $(APT) redis-server; } \
@@ -66,3 +66,9 @@ wasm:
 	@rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown \
 	  || rustup target add wasm32-unknown-unknown \
 	  || { $(APT) rustc-web cargo-web rust-web-src; }
+
+# For the policy in C.
+c:
+	@{ command -v clang && command -v wasm-ld && test -e "$$(clang --target=wasm32-wasi -print-file-name=libc.a)"; } >/dev/null 2>&1 \
+	  || { $(APT) clang lld wasi-libc; } \
+	  || { echo "clang, wasm-ld and wasi-libc are needed: install them by hand" >&2; exit 1; }

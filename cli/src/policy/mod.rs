@@ -18,7 +18,7 @@ use guildhall::placement::{BuiltIn, CompiledCache, Policy, PolicyArtifact};
 pub(crate) enum Command {
     /// Make a crate with a policy that works, and a test of it that passes.
     New(new::New),
-    /// Build a policy's crate, and make a component of it.
+    /// Build a policy's crate or C files, and make a component of it.
     Build(build::Build),
     /// Say what a policy is: whether it is one, its digest, what it costs.
     Check(check::Check),
