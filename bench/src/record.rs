@@ -33,6 +33,7 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
         endpoint: "http://10.42.17.5:50051".to_owned(),
         labels: [("topology.kubernetes.io/zone".to_owned(), "eu-central-1a".to_owned())].into(),
         capacity: u32::try_from(agents)?,
+        allocatable: None,
         draining: false,
         load: HostLoad {
             running: u32::try_from(agents)?,
@@ -40,6 +41,7 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
             cpu_fraction: 0.375,
             memory_used: 9 << 30,
             memory_total: 32 << 30,
+            ..HostLoad::default()
         },
         policy: PolicyIdentity::clone(policy.identity()),
     };
@@ -76,5 +78,6 @@ fn agent(host: &HostId, at: usize) -> Result<AgentInfo> {
         restarts: 0,
         last_exit: None,
         request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
+        placed_by: None,
     })
 }

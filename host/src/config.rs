@@ -505,10 +505,8 @@ fn amounts<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Amounts, String> 
 /// A number that is not negative, with or without a binary unit.
 fn quantity(text: &str) -> Option<f64> {
     let units = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
-    let (number, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
-        .unwrap_or((text, 0));
+    let (number, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
     let number: f64 = number.parse().ok()?;
     (number.is_finite() && number >= 0.0).then(|| number * (1_u64 << shift) as f64)
 }

@@ -86,6 +86,7 @@ pub(crate) mod tests {
             labels: Default::default(),
             resources: Default::default(),
             qos: Default::default(),
+            placed_by: None,
         }
     }
 

@@ -394,6 +394,10 @@ mod tests {
                 stderr: "oh".to_owned(),
             }),
             request_id: "r".to_owned(),
+            placed_by: Some(Arc::new(PolicyIdentity {
+                name: "p".to_owned(),
+                sha256: crate::placement::Sha256Digest::of(b"p"),
+            })),
         }
     }
 

@@ -36,7 +36,7 @@ impl Check {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let (artifact, policy, settings) = self.subject.load()?;
         let start = || PlacementService::new(policy.clone(), &settings, PolicyLimits::default());
-        let needs_ticket = start()?.needs_ticket();
+        let needs_ticket = start()?.needs().ticket;
         let identity = policy.identity();
         let mut costs = Vec::new();
         for hosts in FLEETS {

@@ -104,6 +104,7 @@ async fn register(registry: &dyn Registry) -> LeaseId {
         endpoint: "http://127.0.0.1:1".to_owned(),
         labels: Default::default(),
         capacity: 1,
+        allocatable: None,
         draining: false,
         load: Default::default(),
         policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
@@ -129,6 +130,7 @@ async fn claim(registry: &dyn Registry, lease: &LeaseId) -> AgentInfo {
         restarts: 0,
         last_exit: None,
         request_id: "r".to_owned(),
+        placed_by: None,
     };
     let ClaimOutcome::Claimed(epoch) = registry.claim(&agent, lease, None).await.unwrap() else {
         panic!("the identity should be free")

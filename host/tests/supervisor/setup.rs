@@ -47,6 +47,7 @@ pub(crate) fn host_info(id: &str) -> HostInfo {
         endpoint: "http://127.0.0.1:1".to_owned(),
         labels: Default::default(),
         capacity: 100,
+        allocatable: None,
         draining: false,
         load: Default::default(),
         policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
@@ -118,6 +119,7 @@ pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
         runner: None,
         resources: Default::default(),
         qos: Default::default(),
+        placed_by: None,
         labels: Default::default(),
     }
 }

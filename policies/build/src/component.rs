@@ -7,6 +7,8 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata, metadata};
 use wit_parser::{Resolve, WorldId, WorldItem};
 
+use crate::contract;
+
 /// Makes a component of a core module, and sees that it imports nothing. Of the
 /// interfaces that `placement.wit` lets a policy export, it exports those that the
 /// module does.
@@ -14,11 +16,15 @@ use wit_parser::{Resolve, WorldId, WorldItem};
 /// # Errors
 /// When the module is no policy, or its component imports anything.
 pub fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let (module, mut declared) = metadata::decode(module)?;
-    let mut module = module
-        .context("the module does not say what it exports: was `guildhall_policy::export!` left out?")?;
-    leave_out_the_absent(&mut declared.resolve, declared.world, &exports(&module)?);
-    embed_component_metadata(&mut module, &declared.resolve, declared.world, StringEncoding::UTF8)?;
+    let (bare, _) = metadata::decode(module)?;
+    let mut module = bare.unwrap_or_else(|| module.to_owned());
+    let (mut resolve, world) = contract::complete()?;
+    leave_out_the_absent(&mut resolve, world, &exports(&module)?);
+    ensure!(
+        resolve.worlds[world].exports.keys().any(|key| contract::is_required(&resolve, key)),
+        "the module exports no function of a policy: was `guildhall_policy::export!` left out?"
+    );
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     let component = ComponentEncoder::default()
         .module(&module)?
         .validate(true)

@@ -4,6 +4,7 @@
 
 mod c;
 mod component;
+mod contract;
 mod toolchain;
 
 pub use c::{build_c, c_header};

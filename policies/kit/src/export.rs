@@ -75,7 +75,7 @@ macro_rules! export_interface {
     };
     (scoring, $policy:ty) => {
         impl wire::scoring::Guest for Component {
-            fn score(request: wire::Request, first: u32, count: u32) -> Result<wire::Scores, $crate::rt::String> {
+            fn score(request: wire::Request, first: u32, count: u32) -> wire::Scores {
                 SEAT.score(request, first, count)
             }
 

@@ -1,9 +1,12 @@
 //! The fleet, kept for the policy's author.
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Index;
 
-use crate::{Candidate, Change, Decision, Refusal, Rejection, Request, Standing, Verdict, hash::identity, percent};
+use crate::{
+    Candidate, Change, Decision, Refusal, Rejection, Request, Standing, Verdict, hash::identity, percent,
+    text,
+};
 
 /// Hosts that a refusal names for each reason.
 const HOSTS_NAMED: usize = 10;
@@ -93,7 +96,8 @@ impl Fleet {
             }
         }
         let choose = |&(score, at): &(f32, usize)| {
-            Decision::new(&self[at], format!("score {} of 100", percent(score.into()))).with_score(score.into())
+            Decision::new(&self[at], text!("score ", percent(score.into()), " of 100"))
+                .with_score(score.into())
         };
         let refuse = || {
             self.refuse(request, |at| match judge(at) {
@@ -167,7 +171,7 @@ impl Index<usize> for Fleet {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{borrow::ToOwned, collections::BTreeMap, vec};
+    use alloc::{borrow::ToOwned, collections::BTreeMap, format, vec};
 
     use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! Placing all agents of a guild at once.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use crate::{Decision, Fleet, Label, Peer, Refusal, Request, Resources};
+use crate::{Decision, Fleet, Label, Peer, Refusal, Request, Resources, text};
 
 /// What agents of one kind have in common.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,7 +111,8 @@ pub fn one_by_one(
         excluded: request.excluded.clone(),
         ..Request::default()
     };
-    let mut decision = GuildDecision { hosts: Vec::with_capacity(request.members.len()), ..GuildDecision::default() };
+    let mut decision =
+        GuildDecision { hosts: Vec::with_capacity(request.members.len()), ..GuildDecision::default() };
     let mut kind = u32::MAX;
     for (member, nth) in request.members.iter().zip(0..) {
         if member.kind != kind {
@@ -145,7 +146,7 @@ pub fn one_by_one(
         }
     }
     let placed = decision.hosts.iter().flatten().count();
-    decision.reason = format!("{placed} of {} agents, one by one", decision.hosts.len());
+    decision.reason = text!(placed, " of ", decision.hosts.len(), " agents, one by one");
     decision
 }
 

@@ -78,6 +78,7 @@ mod json;
 mod live;
 mod moves;
 mod settings;
+mod text;
 mod types;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -91,6 +92,7 @@ pub use hash::{agent_of, identity};
 pub use live::Live;
 pub use moves::{Move, Placed};
 pub use settings::{InvalidSettings, Setting, Settings, Value};
+pub use text::Piece;
 pub use types::{
     Candidate, Change, Choice, Decision, Inputs, Label, Load, Peer, Qos, Quantity, Refusal, Rejection,
     Request, Resources, Standing, Verdict, Warm, labels, percent,
@@ -138,9 +140,7 @@ pub trait Policy: Sized {
 
     /// Decides about all agents of a guild at once; by default, about one after another.
     fn place_guild(&mut self, fleet: &Fleet, request: &GuildRequest) -> GuildDecision {
-        one_by_one(request, fleet, Self::INPUTS.peers, |one| {
-            guild::position(fleet, &self.place(fleet, one)?)
-        })
+        one_by_one(request, fleet, Self::INPUTS.peers, |one| guild::position(fleet, &self.place(fleet, one)?))
     }
 
     /// Judges the host at this position, which [takes agents](Fleet::unavailable), so that

@@ -1,7 +1,9 @@
 //! Settings: values from the operator, taken field by field.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::fmt;
+
+use crate::text;
 
 /// A value in the operator's settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +115,7 @@ impl Settings<'_> {
         take: impl FnOnce(&mut Settings<'_>) -> Result<T, InvalidSettings>,
     ) -> Result<T, InvalidSettings> {
         self.must_not_be_a_value(field, "an object")?;
-        let path = format!("{}{field}.", self.path);
+        let path = text!(self.path, field, ".");
         take(&mut Settings { left: &mut *self.left, path })
     }
 
@@ -130,8 +132,8 @@ impl Settings<'_> {
         self.must_not_be_a_value(field, "a list")?;
         let mut items = Vec::new();
         loop {
-            let item = format!("{field}[{}]", items.len());
-            let path = format!("{}{item}", self.path);
+            let item = text!(field, "[", items.len(), "]");
+            let path = text!(self.path, item);
             if !self.left.iter().any(|left| left.path.starts_with(&path)) {
                 return Ok(items);
             }
@@ -146,7 +148,7 @@ impl Settings<'_> {
     pub fn texts(&mut self, field: &str) -> Result<Vec<String>, InvalidSettings> {
         self.must_not_be_a_value(field, "a list")?;
         let mut texts = Vec::new();
-        while let Some(text) = self.text(&format!("{field}[{}]", texts.len()))? {
+        while let Some(text) = self.text(&text!(field, "[", texts.len(), "]"))? {
             texts.push(text);
         }
         Ok(texts)
@@ -154,26 +156,26 @@ impl Settings<'_> {
 
     /// Blames a field of this object, for a policy's own checks.
     pub fn invalid(&self, field: &str, problem: impl Into<String>) -> InvalidSettings {
-        InvalidSettings::new(format!("{}{field}", self.path), problem)
+        InvalidSettings::new(text!(self.path, field), problem)
     }
 
     /// Takes what is at this field itself.
     fn take(&mut self, field: &str, wanted: &str) -> Result<Option<Value>, InvalidSettings> {
-        let path = format!("{}{field}", self.path);
+        let path = text!(self.path, field);
         if let Some(at) = self.left.iter().position(|left| left.path == path) {
             return Ok(Some(self.left.swap_remove(at).value));
         }
         // Something in it is there, so it is no value.
         let below = |left: &Setting| left.path.strip_prefix(&*path).map(|rest| rest.bytes().next());
         match self.left.iter().find_map(below).flatten() {
-            Some(b'.') => Err(self.invalid(field, format!("must be {wanted}, not an object"))),
-            Some(b'[') => Err(self.invalid(field, format!("must be {wanted}, not a list"))),
+            Some(b'.') => Err(self.invalid(field, text!("must be ", wanted, ", not an object"))),
+            Some(b'[') => Err(self.invalid(field, text!("must be ", wanted, ", not a list"))),
             _ => Ok(None),
         }
     }
 
     fn must_not_be_a_value(&self, field: &str, wanted: &str) -> Result<(), InvalidSettings> {
-        let path = format!("{}{field}", self.path);
+        let path = text!(self.path, field);
         match self.left.iter().find(|left| left.path == path) {
             Some(found) => Err(self.wrong(field, wanted, &found.value)),
             None => Ok(()),
@@ -186,7 +188,7 @@ impl Settings<'_> {
             Value::Number(_) => "a number",
             Value::Text(_) => "text",
         };
-        self.invalid(field, format!("must be {wanted}, not {found}"))
+        self.invalid(field, text!("must be ", wanted, ", not ", found))
     }
 }
 
@@ -203,15 +205,19 @@ impl InvalidSettings {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
+
+    /// Both in one line.
+    pub fn text(&self) -> String {
+        match self.field.as_str() {
+            "" => self.problem.clone(),
+            field => text!(field, ": ", self.problem),
+        }
+    }
 }
 
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            f.write_str(&self.field)?;
-            f.write_str(": ")?;
-        }
-        f.write_str(&self.problem)
+        f.write_str(&self.text())
     }
 }
 

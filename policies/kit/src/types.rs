@@ -1,12 +1,9 @@
 //! What a policy is told and what it answers, as plain Rust.
 
-use alloc::{
-    borrow::Cow,
-    format,
-    string::String,
-    vec::Vec,
-};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
+
+use crate::text;
 
 /// What a host, an agent or an operator says about something: a name and a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -347,10 +344,10 @@ impl Refusal {
         if hosts == 0 {
             return Self { rejections, ..Self::new("there are no hosts") };
         }
-        let mut reason = format!("none of {hosts} hosts will do");
+        let mut reason = text!("none of ", hosts, " hosts will do");
         for (nth, rejection) in rejections.iter().enumerate() {
             reason.push_str(if nth == 0 { ": " } else { ", " });
-            reason.push_str(&format!("{} {}", rejection.count, rejection.reason));
+            reason.push_str(&text!(rejection.count, " ", rejection.reason));
         }
         Self { reason, rejections, retry_after_ms: None }
     }

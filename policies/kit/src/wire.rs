@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, unsafe_code, unreachable_pub, reason = "generated from placement.wit")]
 
-use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
 
 use crate::{Live, Policy};
@@ -62,7 +62,7 @@ impl<P: Policy> Seat<P> {
     pub const EMPTY: Self = Self(Cell::new(None));
 
     pub fn configure(&self, settings: Vec<crate::Setting>) -> Result<Inputs, String> {
-        let live = Live::start(settings).map_err(|error| error.to_string())?;
+        let live = Live::start(settings).map_err(|error| error.text())?;
         self.0.set(Some(live));
         let mut inputs = Inputs::empty();
         inputs.set(Inputs::TICKET, P::INPUTS.ticket);
@@ -108,9 +108,9 @@ impl<P: Policy> Seat<P> {
         })
     }
 
-    pub fn score(&self, request: Request, first: u32, count: u32) -> Result<Scores, String> {
+    pub fn score(&self, request: Request, first: u32, count: u32) -> Scores {
         let mut scores = Scores { verdicts: Vec::with_capacity(count as usize), reasons: Vec::new() };
-        let judged = self.with(|live| {
+        self.with(|live| {
             for at in (first as usize..live.fleet().len()).take(count as usize) {
                 scores.verdicts.push(match live.score(&request, at) {
                     crate::Verdict::Score(score) => Verdict::Score(score),
@@ -124,7 +124,7 @@ impl<P: Policy> Seat<P> {
                 });
             }
         });
-        judged.map(|()| scores).ok_or_else(|| UNCONFIGURED.to_owned())
+        scores
     }
 
     pub fn chosen(&self, host: &str) {

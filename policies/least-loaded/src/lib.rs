@@ -26,11 +26,11 @@ mod moves;
 mod scores;
 mod weights;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use guildhall_policy::{
     Candidate, Decision, Fleet, GuildDecision, GuildRequest, InvalidSettings, Mode, Move, Observed, Placed,
-    Policy, Refusal, Request, Settings, Verdict, agent_of,
+    Policy, Refusal, Request, Settings, Verdict, agent_of, text,
 };
 
 pub use weights::Weights;
@@ -98,18 +98,16 @@ impl Policy for LeastLoaded {
         let choose = |agent| self.choose(fleet, agent_of(&request.guild, agent), &excluded);
         let hosts: Vec<_> = request.members.iter().map(|member| member.agent.as_str()).map(choose).collect();
         let (all, placed) = (hosts.len(), hosts.iter().flatten().count());
-        let refusal = (placed < all).then(|| {
-            let mut one = Request::new(request.guild.as_str(), "");
-            one.excluded.clone_from(&request.excluded);
-            self.refuse(fleet, &one)
-        });
+        let refusal = (placed < all)
+            .then(|| Refusal::new(text!("no host is free for ", all - placed, " of ", all, " agents")));
         match refusal {
             Some(refusal) if request.mode == Mode::AllOrNothing => {
                 hosts.into_iter().flatten().for_each(|at| self.count(fleet, at, -1));
                 GuildDecision::nothing(request, refusal)
             }
             refusal => {
-                let reason = format!("{placed} of {all} agents, each to the less loaded of the hosts drawn");
+                let reason =
+                    text!(placed, " of ", all, " agents, each to the less loaded of the hosts drawn");
                 GuildDecision { hosts, reason, refusal }
             }
         }
@@ -175,7 +173,7 @@ fn positions(fleet: &Fleet, hosts: &[String]) -> Vec<usize> {
 
 fn reason(host: &Candidate, placed: u32) -> String {
     let slot = host.running.saturating_add(placed);
-    format!("least loaded: its slot {slot} of {}", host.capacity)
+    text!("least loaded: its slot ", slot, " of ", host.capacity)
 }
 
 guildhall_policy::no_std!();

@@ -1,8 +1,8 @@
 //! Which agents would be better on another host.
 
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 
-use guildhall_policy::{Fleet, Move, Placed, Standing, percent};
+use guildhall_policy::{Fleet, Move, Placed, Standing, percent, text};
 
 use crate::Weights;
 
@@ -36,7 +36,8 @@ pub(crate) fn propose(weights: &Weights, fleet: &Fleet, placed: &[Placed], most:
         }
         let Some(agent) = agents_of[from].pop() else { break };
         let least_loaded = load(to, moved[to]);
-        let reason = format!("from a load of {} % to one of {} %", percent(most_loaded), percent(least_loaded));
+        let reason =
+            text!("from a load of ", percent(most_loaded), " % to one of ", percent(least_loaded), " %");
         moves.push(Move::new(agent, &fleet[to], reason));
         moved[from] -= 1;
         moved[to] += 1;

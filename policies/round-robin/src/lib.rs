@@ -6,11 +6,7 @@
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-extern crate alloc;
-
-use alloc::format;
-
-use guildhall_policy::{Decision, Fleet, Inputs, InvalidSettings, Policy, Refusal, Request, Settings};
+use guildhall_policy::{Decision, Fleet, Inputs, InvalidSettings, Policy, Refusal, Request, Settings, text};
 
 /// The policy. It keeps nothing: the ticket says whose turn it is.
 #[derive(Clone, Debug)]
@@ -31,7 +27,7 @@ impl Policy for RoundRobin {
         (first..hosts)
             .chain(0..first)
             .find(|at| fleet.unavailable(request, *at).is_none())
-            .map(|at| Decision::new(&fleet[at], format!("ticket {ticket} over {hosts} hosts")))
+            .map(|at| Decision::new(&fleet[at], text!("ticket ", ticket, " over ", hosts, " hosts")))
             .ok_or_else(|| fleet.refuse(request, |_| None))
     }
 }

@@ -55,11 +55,7 @@ impl Decider {
     }
 
     /// Asks for a host of `fleet`, which must be what it was told of.
-    pub(super) fn place(
-        &mut self,
-        fleet: &Table,
-        request: &PlacementRequest,
-    ) -> Result<Answer, PolicyError> {
+    pub(super) fn place(&mut self, fleet: &Table, request: &PlacementRequest) -> Result<Answer, PolicyError> {
         match self {
             Self::Single(instance) => instance.place(request),
             Self::Chain(chain) => chain.place(fleet, request),

@@ -112,7 +112,9 @@ pub enum ConfigureError {
         problem: String,
     },
     /// The policy judges no single hosts, so it cannot decide together with others.
-    #[error("policy {policy} judges no single hosts, and cannot be one of several: it does not export `scoring`")]
+    #[error(
+        "policy {policy} judges no single hosts, and cannot be one of several: it does not export `scoring`"
+    )]
     NotForChains {
         /// The policy's name.
         policy: String,

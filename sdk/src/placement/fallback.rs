@@ -8,10 +8,10 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     error::{ConfigureError, PlaceError},
+    gang::{GuildDecision, GuildRequest, Move, Placed},
     limits::PolicyLimits,
     policy::Policy,
     seat::{Seat, Table},
-    gang::{GuildDecision, GuildRequest, Move, Placed},
     types::{Decision, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };

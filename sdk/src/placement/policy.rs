@@ -133,7 +133,10 @@ impl Policy {
     ///
     /// # Errors
     /// [`ConfigureError`] when it cannot be started, or says a schema that is not understood.
-    pub fn settings_schema(&self, limits: &PolicyLimits) -> Result<Option<serde_json::Value>, ConfigureError> {
+    pub fn settings_schema(
+        &self,
+        limits: &PolicyLimits,
+    ) -> Result<Option<serde_json::Value>, ConfigureError> {
         match &self.0.form {
             Form::Single(component) => {
                 let instance = Instance::bare(self.identity(), component, limits)?;
@@ -164,9 +167,8 @@ fn compile(
     if let Some(component) = cache.load(&runtime.engine, &key) {
         return Ok((component, Compiled::Earlier));
     }
-    let component = wasmtime::component::Component::new(&runtime.engine, bytes).map_err(|error| LoadError::Invalid {
-        name: identity.name.clone(),
-        source: error.into_boxed_dyn_error(),
+    let component = wasmtime::component::Component::new(&runtime.engine, bytes).map_err(|error| {
+        LoadError::Invalid { name: identity.name.clone(), source: error.into_boxed_dyn_error() }
     })?;
     cache.store(&key, &component);
     Ok((component, Compiled::Now))

@@ -56,11 +56,15 @@ fn understand(schema: &Value, path: &str, depth: usize) -> Result<(), String> {
             "type" => value.as_str().is_some_and(|name| TYPES.iter().any(|(known, _)| *known == name)),
             "properties" => {
                 let Some(fields) = value.as_object() else { return Err(format!("{path} must be an object")) };
-                fields.iter().try_for_each(|(name, field)| understand(field, &format!("{path}/{name}"), depth - 1))?;
+                fields
+                    .iter()
+                    .try_for_each(|(name, field)| understand(field, &format!("{path}/{name}"), depth - 1))?;
                 true
             }
             "items" => understand(value, &path, depth - 1).map(|()| true)?,
-            "additionalProperties" if value.is_object() => understand(value, &path, depth - 1).map(|()| true)?,
+            "additionalProperties" if value.is_object() => {
+                understand(value, &path, depth - 1).map(|()| true)?
+            }
             "additionalProperties" => value.is_boolean(),
             "required" => value.as_array().is_some_and(|names| names.iter().all(Value::is_string)),
             "enum" => value.is_array(),
@@ -110,8 +114,12 @@ fn fits(schema: &Map<String, Value>, value: &Value, path: &str) -> Result<(), St
         return wrong(format!("must be one of {}", allowed.join(", ")));
     }
     match value {
-        Value::Number(number) => number.as_f64().map_or(Ok(()), |number| number_fits(schema, number)).or_else(wrong),
-        Value::String(text) => length_fits(schema, ["minLength", "maxLength"], text.chars().count(), "characters").or_else(wrong),
+        Value::Number(number) => {
+            number.as_f64().map_or(Ok(()), |number| number_fits(schema, number)).or_else(wrong)
+        }
+        Value::String(text) => {
+            length_fits(schema, ["minLength", "maxLength"], text.chars().count(), "characters").or_else(wrong)
+        }
         Value::Array(items) => {
             length_fits(schema, ["minItems", "maxItems"], items.len(), "items").or_else(wrong)?;
             let Some(Value::Object(item)) = schema.get("items") else { return Ok(()) };
@@ -160,8 +168,12 @@ fn fields_fit(schema: &Map<String, Value>, fields: &Map<String, Value>, path: &s
     for (name, value) in fields {
         let path = format!("{path}{dot}{name}");
         match (known.and_then(|known| known.get(name)), schema.get("additionalProperties")) {
-            (Some(Value::Object(field)), _) | (None, Some(Value::Object(field))) => fits(field, value, &path)?,
-            (None, Some(Value::Bool(false))) => return Err(format!("{path}: is not a setting of this policy")),
+            (Some(Value::Object(field)), _) | (None, Some(Value::Object(field))) => {
+                fits(field, value, &path)?
+            }
+            (None, Some(Value::Bool(false))) => {
+                return Err(format!("{path}: is not a setting of this policy"));
+            }
             _ => {}
         }
     }
@@ -248,7 +260,10 @@ mod tests {
             ("", "it is not JSON: EOF while parsing a value at line 1 column 0"),
             ("true", "the schema must be an object"),
             (r##"{"$ref": "#"}"##, "/$ref is a keyword that is not known here"),
-            (r#"{"properties": {"a": {"pattern": "(a*)*b"}}}"#, "/properties/a/pattern is a keyword that is not known here"),
+            (
+                r#"{"properties": {"a": {"pattern": "(a*)*b"}}}"#,
+                "/properties/a/pattern is a keyword that is not known here",
+            ),
             (r#"{"type": "text"}"#, "/type has no value that makes sense"),
             (r#"{"required": [1]}"#, "/required has no value that makes sense"),
             (r#"{"properties": 1}"#, "/properties must be an object"),
@@ -256,6 +271,8 @@ mod tests {
             assert_eq!(Schema::read(schema).unwrap_err(), wanted, "{schema}");
         }
         assert!(Schema::read(&deep.to_string()).unwrap_err().ends_with("is nested deeper than 16"));
-        assert!(Schema::read(&" ".repeat(MAX_SCHEMA_BYTES + 1)).unwrap_err().starts_with("it has 65537 bytes"));
+        assert!(
+            Schema::read(&" ".repeat(MAX_SCHEMA_BYTES + 1)).unwrap_err().starts_with("it has 65537 bytes")
+        );
     }
 }

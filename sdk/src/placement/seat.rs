@@ -19,7 +19,8 @@ use super::{
     limits::PolicyLimits,
     policy::Policy,
     types::{
-        Candidate, Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection, Standing,
+        Candidate, Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection,
+        Standing,
     },
     wit::{Change, GuildAnswer, GuildQuestion, WireMove, WirePlaced},
 };

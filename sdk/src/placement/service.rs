@@ -16,10 +16,10 @@ use crate::ids::HostId;
 use super::{
     error::{ConfigureError, PlaceError, ReplaceError},
     fallback::{Deciders, Fallback, PolicyStatus},
+    gang::{GuildDecision, GuildRequest, Move, Placed},
     limits::PolicyLimits,
     policy::Policy,
     seat::{CHANGES_PER_CALL, Seat, Table},
-    gang::{GuildDecision, GuildRequest, Move, Placed},
     types::{Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };

@@ -1,6 +1,8 @@
 //! Policies that fail: one decision has an error, and the next one works.
 
-use guildhall::placement::{Call, PlaceError, PolicyError};
+use std::time::Duration;
+
+use guildhall::placement::{Call, Candidate, FleetChange, PlaceError, PolicyError, Standing};
 
 use crate::{
     host, join,
@@ -30,6 +32,23 @@ fn a_failure_in_place_costs_that_decision_and_no_other() {
         ),
         (&format!("(return {})", result::OUTSIDE), "policy made trapped in place: "),
         (&format!("(return {})", result::NOT_TEXT), "policy made trapped in place: "),
+        (&format!("(return {})", result::HUGE_LIST), "policy made trapped in place: "),
+        (&format!("(return {})", result::NEITHER), "policy made trapped in place: "),
+        (&format!("(return {})", result::NAN), "policy made answered nonsense in place: a score of NaN"),
+        (
+            &format!("(return {})", result::NOTHING),
+            "policy made answered nonsense in place: neither a host nor a refusal",
+        ),
+        (
+            &format!("(return {})", result::TOO_MANY),
+            "policy made answered nonsense in place: 17 hosts, of 16 at most",
+        ),
+        // The name of a host where the request has its guild's.
+        (
+            "(i32.store (i32.const 3008) (i32.load (local.get $request)))
+             (i32.store offset=4 (i32.const 3008) (i32.const 5)) (return (i32.const 1024))",
+            r#"policy made chose the host "guild", which is not in the fleet"#,
+        ),
         ("(return (i32.const -4))", "policy made trapped in place: "),
     ] {
         let module = "(table $t 1 funcref)
@@ -54,7 +73,7 @@ fn a_failure_in_place_costs_that_decision_and_no_other() {
 fn a_refusal_is_no_failure() {
     let service = service(&made::Policy::bad_place(&format!("(return {})", result::REFUSE)));
     let error = service.place(&request("bad")).unwrap_err();
-    assert!(matches!(&error, PlaceError::Refused { reason, .. } if reason == "nope"));
+    assert!(matches!(&error, PlaceError::Refused { refusal, .. } if refusal.reason == "nope"));
     assert_eq!(error.to_string(), "policy made found no host: nope");
 }
 
@@ -95,7 +114,7 @@ fn counting(failure: &str) -> made::Policy {
         module: "(global $seen (mut i32) (i32.const 0))",
         observe: observe.leak(),
         place: "(if (i32.eq (i32.load offset=12 (local.get $request)) (i32.const 3)) (then unreachable))
-            (i32.store offset=16 (i32.const 1024) (global.get $seen)) (i32.const 1024)",
+            (i32.store offset=20 (i32.const 3008) (global.get $seen)) (i32.const 1024)",
         ..Default::default()
     }
 }
@@ -137,7 +156,7 @@ fn a_policy_that_cannot_learn_of_its_fleet_says_so_until_the_fleet_changes() {
 fn a_decision_passes_the_request_and_nothing_of_the_fleet() {
     // A reason as long as the bytes the service asked the policy to hold.
     let service = service(&made::Policy {
-        place: "(i32.store offset=16 (i32.const 1184) (global.get $asked)) (i32.const 1184)",
+        place: "(i32.store offset=20 (i32.const 3104) (global.get $asked)) (i32.const 1408)",
         ..Default::default()
     });
     let bytes = |agent: &str| service.place(&request(agent)).unwrap().reason.len();
@@ -164,4 +183,28 @@ fn services_of_one_policy_share_nothing() {
     assert!(one.place(&request("bad")).is_err());
     assert_eq!(other.place(&request("good")).unwrap().reason.len(), 1);
     assert_eq!(one.place(&request("good")).unwrap().reason.len(), 3);
+}
+
+#[test]
+fn a_host_that_takes_no_agents_is_an_error_that_names_it() {
+    let service = service(&made::Policy::default());
+    for standing in [Standing::Draining, Standing::Cordoned] {
+        let closed = Candidate { standing, ..Candidate::new(host("a"), 10) };
+        service.observe([FleetChange::Upsert(closed)]);
+        let error = service.place(&request("good")).unwrap_err();
+        assert_eq!(error.to_string(), "policy made chose the host a, which takes no agents");
+    }
+    service.observe([join("a")]);
+    assert_eq!(service.place(&request("good")).unwrap().host, host("a"));
+}
+
+#[test]
+fn nobody_waits_for_ever_because_a_policy_says_so() {
+    let service = service(&made::Policy::bad_place(&format!("(return {})", result::WAIT_LONG)));
+    match service.place(&request("bad")) {
+        Err(PlaceError::Refused { refusal, .. }) => {
+            assert_eq!(refusal.retry_after, Some(Duration::from_secs(3600)));
+        }
+        other => panic!("{other:?}"),
+    }
 }

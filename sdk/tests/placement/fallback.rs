@@ -22,7 +22,7 @@ fn falling_back(body: &str) -> PlacementService {
 /// The name of the policy that placed the agent.
 fn place(service: &PlacementService, agent: &str) -> Result<String, PlaceError> {
     let mut request = request(agent);
-    request.ticket = service.needs_ticket().then_some(0);
+    request.ticket = service.needs().ticket.then_some(0);
     service.place(&request).map(|decision| decision.policy.name.clone())
 }
 
@@ -42,7 +42,7 @@ fn after_three_failures_in_a_row_the_fallback_decides() {
         assert_eq!((status.in_charge.name.as_str(), status.deciding.name.as_str()), ("made", "round-robin"));
         assert_eq!(status.failures, 3);
         assert!(status.last_failure.unwrap().starts_with("policy made "));
-        assert!(service.needs_ticket());
+        assert!(service.needs().ticket);
         for agent in ["bad", "good"] {
             assert_eq!(place(&service, agent).unwrap(), "round-robin", "{body}");
         }
@@ -66,7 +66,7 @@ fn a_policy_that_works_again_decides_again() {
     assert!(by[..64].iter().all(|by| by == "round-robin"), "{by:?}");
     assert_eq!(by[64], "made");
     assert_eq!((service.status().failures, service.status().last_failure), (0, None));
-    assert!(!service.needs_ticket());
+    assert!(!service.needs().ticket);
 
     // One that does not work is only tried, at no one's cost.
     for _ in 0..3 {
@@ -102,7 +102,7 @@ fn a_request_without_the_ticket_it_needs_is_told_so_and_fails_nobody() {
 
 #[test]
 fn a_fallback_that_cannot_start_is_told_at_once() {
-    let refuses = made::Policy { configure: result::REFUSE, ..Default::default() };
+    let refuses = made::Policy { configure: result::REFUSE_SETTINGS, ..Default::default() };
     let fallback = Fallback::to(load("strict", &refuses));
     let error = service(&made::Policy::default()).with_fallback(fallback).unwrap_err();
     assert_eq!(error.to_string(), "policy strict refuses its settings: nope");

@@ -143,7 +143,7 @@ fn a_policy_that_cannot_start_says_why() {
     let small = PolicyLimits { memory_bytes: 1 << 20, ..limits.clone() };
     for (policy, limits, wanted) in [
         (
-            made::Policy { configure: result::REFUSE, ..Default::default() },
+            made::Policy { configure: result::REFUSE_SETTINGS, ..Default::default() },
             &limits,
             "policy made refuses its settings: nope",
         ),
@@ -193,7 +193,7 @@ fn stock_policies_name_the_wrong_setting() {
         (
             BuiltIn::RoundRobin,
             serde_json::json!([]),
-            "policy round-robin refuses its settings: the settings must be an object, not a list",
+            "policy round-robin refuses its settings: the settings must be an object",
         ),
     ] {
         let policy = Policy::load(&policy.into(), &CompiledCache::off()).unwrap();

@@ -1,10 +1,15 @@
 //! The placement service through its public door, with stock and hostile policies.
 
 mod cache;
+mod chains;
 mod failing;
 mod fallback;
+mod fuzz;
+mod guilds;
 mod loading;
 mod made;
+mod moves;
+mod released;
 mod replacing;
 mod sources;
 mod stock;
@@ -13,7 +18,8 @@ mod trust;
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
     placement::{
-        Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy, PolicyArtifact,
+        BuiltIn, Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy,
+        PolicyArtifact,
     },
 };
 
@@ -24,6 +30,11 @@ fn host(id: &str) -> HostId {
 /// An idle host with room for ten.
 fn join(id: &str) -> FleetChange {
     FleetChange::Upsert(Candidate::new(host(id), 10))
+}
+
+fn built_in(policy: BuiltIn, settings: &serde_json::Value) -> PlacementService {
+    let policy = Policy::load(&policy.into(), &CompiledCache::off()).unwrap();
+    PlacementService::new(policy, settings, Default::default()).unwrap()
 }
 
 fn request(agent: &str) -> PlacementRequest {

@@ -20,11 +20,11 @@ fn built_in(policy: BuiltIn) -> Policy {
 fn the_new_policy_knows_the_fleet_and_decides_from_the_next_request_on() {
     let service = service(&made::Policy::default());
     assert_eq!(service.place(&request("agent")).unwrap().policy.name, "made");
-    assert!(!service.needs_ticket());
+    assert!(!service.needs().ticket);
 
     service.replace(built_in(BuiltIn::RoundRobin), &serde_json::json!({})).unwrap();
     assert_eq!(service.identity().name, "round-robin");
-    assert!(service.needs_ticket());
+    assert!(service.needs().ticket);
     service.observe([FleetChange::Remove(host("b"))]);
     let mut chosen = Vec::new();
     for ticket in 0..2 {
@@ -42,7 +42,7 @@ fn a_policy_that_is_of_no_use_is_refused_and_the_old_one_stays() {
     let none = serde_json::Value::Null;
     let cases = [
         (
-            made::Policy { configure: result::REFUSE, ..Default::default() },
+            made::Policy { configure: result::REFUSE_SETTINGS, ..Default::default() },
             "policy new refuses its settings: nope",
         ),
         (

@@ -1,6 +1,6 @@
 //! The stock policies, as the components that the SDK brings along.
 
-use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use guildhall::placement::{
     BuiltIn, Candidate, CompiledCache, FleetChange, Load, PlaceError, PlacementService, Policy,
@@ -30,7 +30,7 @@ fn they_are_small_and_know_their_names() {
         assert!(policy.bytes().len() < 64 << 10, "{}: {} bytes", policy.name(), policy.bytes().len());
         let service = service(policy);
         assert_eq!(service.identity().name, policy.name());
-        assert_eq!(service.needs_ticket(), policy == BuiltIn::RoundRobin);
+        assert_eq!(service.needs().ticket, policy == BuiltIn::RoundRobin);
     }
 }
 
@@ -79,14 +79,16 @@ fn least_loaded_fills_the_fleet_evenly_and_says_when_it_is_full() {
     }
     assert!(agents.values().all(|&agents| agents == 10), "{agents:?}");
     match service.place(&request("one more")) {
-        Err(PlaceError::Refused { reason, .. }) => assert_eq!(reason, "no host is free: of 3, 3 are full"),
+        Err(PlaceError::Refused { refusal, .. }) => {
+            assert_eq!(refusal.reason, "none of 3 hosts will do: 3 full")
+        }
         other => panic!("{other:?}"),
     }
     service.observe([join("a")]);
     assert_eq!(service.place(&request("one more")).unwrap().host, host("a"));
     service.observe(["a", "b", "c"].map(|id| FleetChange::Remove(host(id))));
     match service.place(&request("one more")) {
-        Err(PlaceError::Refused { reason, .. }) => assert_eq!(reason, "there are no hosts"),
+        Err(PlaceError::Refused { refusal, .. }) => assert_eq!(refusal.reason, "there are no hosts"),
         other => panic!("{other:?}"),
     }
 }
@@ -140,8 +142,7 @@ fn same_answers<P: kit::Policy>(service: &PlacementService, steps: Vec<Step>) ->
                     cpu_fraction: cpu,
                     memory_used: memory.0,
                     memory_total: memory.1,
-                    starts_in_flight: 0,
-                    heartbeat_age: Duration::ZERO,
+                    ..Load::default()
                 };
                 service.observe([FleetChange::Upsert(candidate)]);
                 let mut candidate = kit::Candidate::new(&id, 5);
@@ -170,7 +171,7 @@ fn same_answers<P: kit::Policy>(service: &PlacementService, steps: Vec<Step>) ->
                 native_request.ticket = Some(ticket);
                 let wasm = match service.place(&asked) {
                     Ok(decision) => Ok((decision.host.to_string(), decision.reason)),
-                    Err(PlaceError::Refused { reason, .. }) => Err(reason),
+                    Err(PlaceError::Refused { refusal, .. }) => Err(refusal.reason),
                     Err(error) => return Err(TestCaseError::fail(error.to_string())),
                 };
                 let native = native.place(&native_request);

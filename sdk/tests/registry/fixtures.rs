@@ -42,6 +42,7 @@ pub(crate) fn host(id: &str) -> HostInfo {
         endpoint: format!("http://{id}:50051"),
         labels: [("zone".to_owned(), "eu 1".to_owned())].into(),
         capacity: 100,
+        allocatable: None,
         draining: false,
         load: HostLoad { cpu_fraction: 0.25, memory_total: 1 << 40, ..HostLoad::default() },
         policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: Sha256Digest::of(b"a policy") },
@@ -62,6 +63,7 @@ pub(crate) fn agent(key: &AgentKey, host: &str) -> AgentInfo {
         restarts: 0,
         last_exit: None,
         request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
+        placed_by: None,
     }
 }
 

@@ -12,16 +12,10 @@ use wit_bindgen_c::{Opts, c_func_name};
 use wit_bindgen_core::Files;
 use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
 
-const CONTRACT: &str = include_str!("../../wit/placement.wit");
-
-/// The world of all that a policy may export.
-const COMPLETE: &str = "complete-placement";
+use crate::contract;
 
 /// What the generated files and the types of no interface are named for.
 const NAME: &str = "placement";
-
-/// The interface that a policy must export.
-const REQUIRED: &str = "policy";
 
 /// A world that C code is generated for.
 pub(super) struct Bindings {
@@ -40,9 +34,7 @@ pub(super) struct Glue {
 impl Bindings {
     /// For all that a policy may export.
     pub(super) fn complete() -> anyhow::Result<Self> {
-        let mut resolve = Resolve::default();
-        let package = resolve.push_str("placement.wit", CONTRACT)?;
-        let world = resolve.select_world(&[package], Some(COMPLETE))?;
+        let (resolve, world) = contract::complete()?;
         Ok(Self { resolve, world })
     }
 
@@ -53,7 +45,7 @@ impl Bindings {
         let renames: HashMap<_, _> = renames.into_iter().collect();
         let absent: Vec<WorldKey> = self
             .interfaces()
-            .filter(|(_, name, _)| *name != REQUIRED)
+            .filter(|(_, name, _)| *name != contract::REQUIRED)
             .filter(|(key, _, interface)| {
                 !self.resolve.interfaces[*interface].functions.values().any(|function| {
                     let name = c_func_name(false, &self.resolve, NAME, Some(key), function, &renames);

@@ -70,7 +70,9 @@ impl Shared {
         launch.check()?;
         let deadline = Instant::now() + self.timeouts.create;
         let late = |_| EngineError::Timeout { what: "starting an agent", after: self.timeouts.create };
-        timeout_at(deadline, self.place_and_create(launch, request_id, chosen, deadline)).await.map_err(late)?
+        timeout_at(deadline, self.place_and_create(launch, request_id, chosen, deadline))
+            .await
+            .map_err(late)?
     }
 
     async fn place_and_create(
@@ -181,7 +183,11 @@ impl Shared {
                 Ok(Decision { host, reason, others, policy, .. }) => {
                     debug!(%host, %policy, reason, "placed");
                     let chosen = |host| Chosen { host, policy: Arc::clone(&policy) };
-                    return Ok([host].into_iter().chain(others.into_iter().map(|one| one.host)).map(chosen).collect());
+                    return Ok([host]
+                        .into_iter()
+                        .chain(others.into_iter().map(|one| one.host))
+                        .map(chosen)
+                        .collect());
                 }
                 // Another policy has just taken over.
                 Err(PlaceError::NeedsTicket { .. }) if !needs.ticket => needs = self.placement.needs(),
@@ -249,9 +255,8 @@ impl Shared {
             match placed.map_err(|_| EngineError::ShutDown)? {
                 Ok(GuildDecision { hosts, reason, policy, .. }) => {
                     debug!(%guild, %policy, reason, "guild placed");
-                    let chosen = |host: Option<HostId>| {
-                        host.map(|host| Chosen { host, policy: Arc::clone(&policy) })
-                    };
+                    let chosen =
+                        |host: Option<HostId>| host.map(|host| Chosen { host, policy: Arc::clone(&policy) });
                     return Ok(hosts.into_iter().map(chosen).collect());
                 }
                 Err(PlaceError::NeedsTicket { .. }) if !needs.ticket => needs = self.placement.needs(),

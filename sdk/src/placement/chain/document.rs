@@ -119,12 +119,15 @@ impl ChainDocument {
             }
             let artifact = match (component, BuiltIn::named(&name)) {
                 (Some(component), _) => {
-                    let bytes = BASE64.decode(component).map_err(|error| problem(format!("{name}: {error}")))?;
+                    let bytes =
+                        BASE64.decode(component).map_err(|error| problem(format!("{name}: {error}")))?;
                     PolicyArtifact::new(name, bytes)
                 }
                 (None, Some(policy)) => policy.into(),
                 (None, None) => {
-                    return Err(problem(format!("{name} is no built-in policy, and its component is not there")));
+                    return Err(problem(format!(
+                        "{name} is no built-in policy, and its component is not there"
+                    )));
                 }
             };
             if artifact.is_chain() {

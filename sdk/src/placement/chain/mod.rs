@@ -94,11 +94,7 @@ impl Chain {
         self.links.iter_mut().try_for_each(|(instance, _)| instance.observe(changes))
     }
 
-    pub(super) fn place(
-        &mut self,
-        fleet: &Table,
-        request: &PlacementRequest,
-    ) -> Result<Answer, PolicyError> {
+    pub(super) fn place(&mut self, fleet: &Table, request: &PlacementRequest) -> Result<Answer, PolicyError> {
         let hosts = self.order.len();
         let start = where_to_begin(&request.key, hosts);
         let mut eligible: Vec<Eligible<'_>> = Vec::new();
@@ -225,7 +221,8 @@ impl Chain {
     }
 
     pub(super) fn nonsense(&self, call: Call, problem: String) -> PolicyError {
-        let names: Vec<&str> = self.links.iter().map(|(instance, _)| instance.policy().name.as_str()).collect();
+        let names: Vec<&str> =
+            self.links.iter().map(|(instance, _)| instance.policy().name.as_str()).collect();
         PolicyError::Nonsense { policy: names.join("+"), call, problem }
     }
 }
@@ -241,9 +238,11 @@ fn unavailable(host: &Candidate, request: &PlacementRequest) -> Option<&'static 
 }
 
 fn reject(rejections: &mut BTreeMap<String, Rejection>, reason: String, host: &HostId) {
-    let rejection = rejections
-        .entry(reason)
-        .or_insert_with_key(|reason| Rejection { reason: reason.clone(), count: 0, hosts: Vec::new() });
+    let rejection = rejections.entry(reason).or_insert_with_key(|reason| Rejection {
+        reason: reason.clone(),
+        count: 0,
+        hosts: Vec::new(),
+    });
     rejection.count += 1;
     if rejection.hosts.len() < HOSTS_NAMED {
         rejection.hosts.push(host.to_string());

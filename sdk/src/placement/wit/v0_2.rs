@@ -171,8 +171,7 @@ impl Exports {
         needs: Needs,
     ) -> wasmtime::Result<Answer> {
         let answer = with_request(request, needs, |request| self.policy.call_place(store, request))?;
-        let choice =
-            |one: wire::Choice| WireChoice { host: one.host, score: one.score, reason: one.reason };
+        let choice = |one: wire::Choice| WireChoice { host: one.host, score: one.score, reason: one.reason };
         Ok(answer.map(|choices| choices.into_iter().map(choice).collect()).map_err(Refusal::from))
     }
 
@@ -198,7 +197,11 @@ impl Exports {
         let members: Vec<_> = request
             .members
             .iter()
-            .map(|member| guilds::Member { agent: member.agent.as_str(), name: &member.name, kind: member.kind })
+            .map(|member| guilds::Member {
+                agent: member.agent.as_str(),
+                name: &member.name,
+                kind: member.kind,
+            })
             .collect();
         let peers = if needs.peers { peers(&request.peers) } else { Vec::new() };
         let excluded = hosts(&request.excluded);
@@ -238,9 +241,9 @@ impl Exports {
             scoring::Verdict::Score(score) => Ok(score),
             scoring::Verdict::Rejected(reason) => Err(reason as usize),
         };
-        Ok(judged.ok().map(|scores| Scores {
-            verdicts: scores.verdicts.into_iter().map(verdict).collect(),
-            reasons: scores.reasons,
+        Ok(Some(Scores {
+            verdicts: judged.verdicts.into_iter().map(verdict).collect(),
+            reasons: judged.reasons,
         }))
     }
 
@@ -271,16 +274,17 @@ impl Exports {
             })
             .collect();
         let moves = exported.call_propose_moves(store, &placed, most)?;
-        Ok(Some(moves.into_iter().map(|one| WireMove { agent: one.agent, to: one.to, reason: one.reason }).collect()))
+        Ok(Some(
+            moves
+                .into_iter()
+                .map(|one| WireMove { agent: one.agent, to: one.to, reason: one.reason })
+                .collect(),
+        ))
     }
 }
 
 /// Has a request on the wire for the length of a call.
-fn with_request<T>(
-    request: &PlacementRequest,
-    needs: Needs,
-    call: impl FnOnce(wire::Request<'_>) -> T,
-) -> T {
+fn with_request<T>(request: &PlacementRequest, needs: Needs, call: impl FnOnce(wire::Request<'_>) -> T) -> T {
     let labels = labels(&request.labels);
     let custom = custom(&request.resources);
     let failed_on = hosts(&request.failed_on);
@@ -319,11 +323,7 @@ impl<'a> Lists<'a> {
             labels: labels(&host.labels),
             allocatable: host.allocatable.as_ref().map(custom).unwrap_or_default(),
             requested: custom(&host.requested),
-            warm: host
-                .warm
-                .iter()
-                .map(|(class, &ready)| wire::Warm { class_name: class, ready })
-                .collect(),
+            warm: host.warm.iter().map(|(class, &ready)| wire::Warm { class_name: class, ready }).collect(),
         }
     }
 }

@@ -127,6 +127,7 @@ mod tests {
             restarts: 0,
             last_exit: None,
             request_id: String::new(),
+            placed_by: None,
         }
     }
 
