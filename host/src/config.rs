@@ -14,7 +14,7 @@ use std::{
 use clap::Parser;
 use guildhall::{
     ids::HostId,
-    placement::{BuiltIn, CompiledCache, PolicyChoice, PublicKey, Sha256Digest, Trust},
+    placement::{BuiltIn, CompiledCache, PolicyArtifact, PolicyChoice, PublicKey, Sha256Digest, Trust},
     registry::RedisRegistry,
     resources::Amounts,
 };
@@ -107,6 +107,16 @@ pub struct HostArgs {
     /// `refuse` for nothing.
     #[arg(long, env = "POLICY_FALLBACK", value_name = "NAME", default_value = "round-robin")]
     pub policy_fallback: String,
+
+    /// A policy that decides in the shadow of the one in charge, and changes nothing; the
+    /// log says once a minute how often it differs. As for `POLICY`, without `fleet`.
+    #[arg(long, env = "SHADOW_POLICY", value_name = "NAME|PATH", default_value = "")]
+    pub shadow_policy: String,
+
+    /// A folder without a log, in which all that the policy is told and asked is written
+    /// down, for `guildhall policy replay`. Unset: nowhere.
+    #[arg(long, env = "RECORD_DECISIONS", value_name = "FOLDER")]
+    pub record_decisions: Option<PathBuf>,
 
     /// Where compiled policies are kept. Unset: in the user's cache folder; empty: nowhere.
     #[arg(long, env = "POLICY_CACHE", value_name = "FOLDER")]
@@ -209,6 +219,10 @@ pub struct HostConfig {
     pub trust: Trust,
     /// What decides when the policy fails again and again; `None`: nothing.
     pub policy_fallback: Option<BuiltIn>,
+    /// A policy in the shadow of the one in charge.
+    pub shadow_policy: Option<PolicyArtifact>,
+    /// Where decisions are written down.
+    pub record_decisions: Option<PathBuf>,
     /// Where compiled policies are kept.
     pub policy_cache: CompiledCache,
     /// How long a drain may take.
@@ -235,6 +249,8 @@ impl HostConfig {
             policy_settings: serde_json::Value::Null,
             trust: Trust::default(),
             policy_fallback: Some(BuiltIn::RoundRobin),
+            shadow_policy: None,
+            record_decisions: None,
             policy_cache: CompiledCache::default(),
             drain_timeout: Duration::from_secs(25),
             supervisor: SupervisorConfig::new(id, std::env::temp_dir()),
@@ -359,6 +375,10 @@ impl HostArgs {
         if !policy_settings.is_object() && !policy_settings.is_null() {
             check.mistake("POLICY_SETTINGS", &self.policy_settings, "is not a JSON object");
         }
+        let shadow_policy = match self.shadow_policy.as_str() {
+            "" => None,
+            shadow => check.check("SHADOW_POLICY", &shadow, PolicyArtifact::named(shadow)),
+        };
         let policy_cache = match &self.policy_cache {
             None => CompiledCache::default(),
             Some(path) if path.as_os_str().is_empty() => CompiledCache::off(),
@@ -412,6 +432,8 @@ impl HostArgs {
             policy_settings,
             trust: Trust { pinned, keys },
             policy_fallback,
+            shadow_policy,
+            record_decisions: self.record_decisions.clone().filter(|folder| !folder.as_os_str().is_empty()),
             policy_cache,
             drain_timeout,
             supervisor,

@@ -132,6 +132,8 @@ impl Host {
             .compiled_cache(config.policy_cache.clone())
             .trust(config.trust.clone())
             .fallback(config.policy_fallback)
+            .shadow(config.shadow_policy.clone())
+            .record(config.record_decisions.clone())
             .build()
             .await?;
 

@@ -7,9 +7,7 @@ use std::{
 
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
-    placement::{
-        CONTRACT, Candidate, FleetChange, Load, PlaceError, PlacementRequest, PlacementService, PolicyLimits,
-    },
+    placement::{Candidate, FleetChange, Load, PlaceError, PlacementRequest, PlacementService, PolicyLimits},
 };
 use serde_json::json;
 
@@ -36,7 +34,9 @@ impl Check {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let (artifact, policy, settings) = self.subject.load()?;
         let start = || PlacementService::new(policy.clone(), &settings, PolicyLimits::default());
-        let needs_ticket = start()?.needs().ticket;
+        let needs = start()?.needs();
+        let schema = policy.settings_schema(&PolicyLimits::default())?;
+        let parts: Vec<String> = policy.parts().iter().map(ToString::to_string).collect();
         let identity = policy.identity();
         let mut costs = Vec::new();
         for hosts in FLEETS {
@@ -56,8 +56,9 @@ impl Check {
                 "{}",
                 json!({
                     "name": identity.name, "sha256": identity.sha256, "bytes": artifact.component.len(),
-                    "contract": CONTRACT, "imports": [], "needs_ticket": needs_ticket,
-                    "signed": artifact.signature.is_some(), "settings": settings, "costs": costs,
+                    "contract": policy.contract(), "interfaces": policy.interfaces(), "imports": [],
+                    "parts": parts, "needs_ticket": needs.ticket, "needs_peers": needs.peers,
+                    "settings_schema": schema, "signed": artifact.signature.is_some(), "settings": settings, "costs": costs,
                 })
             );
             return Ok(());
@@ -66,11 +67,24 @@ impl Check {
         println!("policy     {}", identity.name);
         println!("sha256     {}", identity.sha256);
         println!("size       {} bytes", artifact.component.len());
-        println!("contract   {CONTRACT}");
+        println!("contract   {}", policy.contract());
+        println!(
+            "exports    {}",
+            list(&["policy"].into_iter().chain(policy.interfaces()).collect::<Vec<_>>())
+        );
+        if !parts.is_empty() {
+            println!("chain of   {}", parts.join(", "));
+        }
         println!("imports    nothing");
-        println!("needs      {}", or(needs_ticket, "a ticket in each request", "nothing in a request"));
+        let wanted = [(needs.ticket, "a ticket"), (needs.peers, "where the guild's other agents are")];
+        let wanted: Vec<_> = wanted.into_iter().filter_map(|(needed, what)| needed.then_some(what)).collect();
+        println!(
+            "needs      {}",
+            if wanted.is_empty() { "nothing in a request".to_owned() } else { list(&wanted) }
+        );
         println!("signature  {}", or(artifact.signature.is_some(), "there is one; not checked here", "none"));
         println!("settings   {}", or(settings.is_null(), "none", "accepted"));
+        println!("schema     {}", schema.map_or("none".to_owned(), |schema| schema.to_string()));
         let limit = PolicyLimits::default().memory_bytes / 1024;
         for (hosts, decision, memory) in costs {
             let (decision, memory) = (decision.as_secs_f64() * 1e6, memory / 1024);
@@ -78,6 +92,10 @@ impl Check {
         }
         Ok(())
     }
+}
+
+fn list(words: &[&str]) -> String {
+    words.join(", ")
 }
 
 /// How long a decision takes, in the middle of many.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::Context;
 use guildhall::{
     ids::{AgentId, AgentKey, GuildId, HostId},
-    placement::{Candidate, FleetChange, Load, PlacementRequest},
+    placement::{Candidate, FleetChange, Load, Peer, PlacementRequest, Standing},
     resources::{Amounts, Resources},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -34,6 +34,14 @@ struct Host {
     memory_total: u64,
     #[serde(default)]
     starts_in_flight: u32,
+    /// What there is for agents, and what those on the host asked for.
+    allocatable: Option<Amounts>,
+    #[serde(default)]
+    requested: Amounts,
+    #[serde(default)]
+    warm: BTreeMap<String, u32>,
+    #[serde(default)]
+    standing: Standing,
 }
 
 fn hundred() -> u32 {
@@ -57,6 +65,13 @@ pub(super) struct Request {
     #[serde(default)]
     custom_resources: BTreeMap<String, f64>,
     #[serde(default)]
+    restarts: u32,
+    #[serde(default)]
+    failed_on: Vec<String>,
+    /// Where the others of its guild are.
+    #[serde(default)]
+    peers: Vec<Peer>,
+    #[serde(default)]
     excluded: Vec<String>,
 }
 
@@ -76,6 +91,10 @@ impl Host {
         Ok(Candidate {
             labels: self.labels.clone(),
             running: self.running,
+            allocatable: self.allocatable.clone(),
+            requested: self.requested.clone(),
+            warm: self.warm.clone(),
+            standing: self.standing,
             load: Load {
                 cpu_fraction: self.cpu_fraction.unwrap_or(f64::NAN),
                 memory_used: self.memory_used,
@@ -110,6 +129,10 @@ impl Request {
                 num_gpus: self.num_gpus,
                 custom_resources: self.custom_resources.clone(),
             }),
+            restarts: self.restarts,
+            failed_on: self.failed_on.iter().map(HostId::new).collect::<Result<_, _>>()?,
+            guild_size: u32::try_from(self.peers.len() + 1)?,
+            peers: self.peers.clone(),
             excluded: self.excluded.iter().map(HostId::new).collect::<Result<_, _>>()?,
             ticket: Some(nth),
             ..PlacementRequest::new(AgentKey::new(guild, AgentId::new(&agent)?))

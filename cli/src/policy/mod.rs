@@ -5,14 +5,13 @@ mod check;
 mod files;
 mod new;
 mod published;
+mod replay;
 mod run;
 mod simulate;
 
-use std::path::PathBuf;
-
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use guildhall::placement::{BuiltIn, CompiledCache, Policy, PolicyArtifact};
+use guildhall::placement::{CompiledCache, Policy, PolicyArtifact};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -26,6 +25,8 @@ pub(crate) enum Command {
     Run(run::Run),
     /// Try policies on an invented fleet, and compare what comes of it.
     Simulate(simulate::Simulate),
+    /// Go through recorded decisions again, by the policy that made them or by another.
+    Replay(replay::Replay),
     /// Name the policy of a whole fleet: engines and hosts take it over within seconds.
     Publish(published::Publish),
     /// Take that back: the fleet decides by round-robin.
@@ -42,6 +43,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Run(run) => run.run(),
             Self::Simulate(simulate) => simulate.run(),
+            Self::Replay(replay) => replay.run(),
             Self::Publish(publish) => publish.run(),
             Self::Withdraw(withdraw) => withdraw.run(),
             Self::Show(show) => show.run(),
@@ -52,7 +54,8 @@ impl Command {
 /// Which policy is meant, and its settings.
 #[derive(clap::Args)]
 struct Subject {
-    /// The policy: a component, a folder with `policy.wasm`, or the name of a built-in one.
+    /// The policy: a component, a chain in JSON, a folder with `policy.wasm`, or built-in
+    /// ones by name, with commas between several that decide together.
     policy: String,
 
     /// Its settings, a JSON object. Unset: those in its folder, or none.
@@ -62,12 +65,7 @@ struct Subject {
 
 impl Subject {
     fn artifact(&self) -> anyhow::Result<PolicyArtifact> {
-        let path = PathBuf::from(&self.policy);
-        let artifact = match BuiltIn::named(&self.policy) {
-            Some(policy) => policy.into(),
-            None if path.is_dir() => PolicyArtifact::read_directory(path)?,
-            None => PolicyArtifact::read(path)?,
-        };
+        let artifact = PolicyArtifact::named(&self.policy)?;
         let Some(settings) = &self.settings else { return Ok(artifact) };
         let settings: serde_json::Value = serde_json::from_str(settings).context("--settings is no JSON")?;
         ensure!(settings.is_object(), "--settings is not a JSON object");

@@ -14,13 +14,15 @@ pub(crate) struct Run {
     subject: Subject,
 
     /// The fleet, a YAML file: a list `hosts`, each with an `id` and, where it matters,
-    /// `labels`, `capacity`, `running`, `cpu_fraction`, `memory_used`, `memory_total` and
-    /// `starts_in_flight`.
+    /// `labels`, `capacity`, `running`, `cpu_fraction`, `memory_used`, `memory_total`,
+    /// `starts_in_flight`, `allocatable` and `requested` (each with `cpu_millis`, `memory`,
+    /// `accelerator_millis`, `custom`), `warm` and `standing`.
     #[arg(long, value_name = "FILE")]
     fleet: PathBuf,
 
     /// The agent, a YAML file with any of `guild`, `agent`, `name`, `class_name`, `labels`,
-    /// `num_cpus`, `num_gpus`, `custom_resources` and `excluded`.
+    /// `num_cpus`, `num_gpus`, `custom_resources`, `restarts`, `failed_on`, `peers` (each with
+    /// `agent`, `name`, `class_name` and `host`) and `excluded`.
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
 

@@ -82,7 +82,7 @@ async fn when_all_hosts_are_full_each_says_so(pair: Pair) {
     }
     let (reason, mut tried) = no_host(&engine.run_agent(launch("one-too-many")).await.unwrap_err());
     tried.sort();
-    assert_eq!(reason, "no host is free: of 2, 2 are excluded");
+    assert_eq!(reason, "none of 2 hosts will do: 2 excluded");
     let full = |host: &str| (host.to_owned(), FaultReason::CapacityExhausted.as_str());
     assert_eq!(tried, [full("host-1"), full("host-2")]);
     world.end().await;

@@ -84,14 +84,12 @@ fn what_is_optional_may_be_left_out_or_be_in_a_file_of_its_own() {
     let policy = "guildhall:placement/policy@0.2.0";
     let chosen = r#"
 #include "placement.h"
-bool exports_scoring_score(
-    exports_scoring_request_t *request, uint32_t first, uint32_t count, exports_scoring_scores_t *scores,
-    placement_string_t *error
+void exports_scoring_score(
+    exports_scoring_request_t *request, uint32_t first, uint32_t count, exports_scoring_scores_t *scores
 ) {
-    (void)first, (void)count, (void)scores;
+    (void)first, (void)count;
     exports_scoring_request_free(request);
-    placement_string_dup(error, "never");
-    return false;
+    *scores = (exports_scoring_scores_t){0};
 }
 "#;
     let rest = "void exports_scoring_chosen(placement_string_t *host) { placement_string_free(host); }";

@@ -1,6 +1,6 @@
 //! What an engine cannot do, and why.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     fault::{Fault, Holder},
@@ -45,6 +45,14 @@ pub enum EngineError {
     GuildNotPlaced {
         /// Why not.
         source: Arc<EngineError>,
+    },
+    /// The folder for the log of decisions cannot be used.
+    #[error("decisions cannot be recorded in {}: {source}", folder.display())]
+    NotRecorded {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// The identity is taken.
     #[error("agent {key} is already running on host {} under epoch {}", holder.host, holder.epoch)]

@@ -100,6 +100,24 @@ impl PolicyArtifact {
         Ok(ChainDocument::of_built_in(names).into_artifact())
     }
 
+    /// The policy that an operator names: a built-in one, several of those with commas
+    /// between them, a file, or a directory.
+    ///
+    /// # Errors
+    /// [`LoadError`] when there is no such policy, or it cannot be read.
+    pub fn named(text: &str) -> Result<Self, LoadError> {
+        if let Some(policy) = BuiltIn::named(text) {
+            return Ok(policy.into());
+        }
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        let path = Path::new(text);
+        match Self::chain(&names) {
+            Ok(chain) => Ok(chain),
+            Err(_) if path.is_dir() => Self::read_directory(path),
+            Err(_) => Self::read(path),
+        }
+    }
+
     /// Reads a component, or a chain of policies in JSON, from a file, and its signature from the file of the same name
     /// with `.sig` at the end, if that is there. The policy is called as the file is,
     /// without its ending.

@@ -119,6 +119,9 @@ pub enum ConfigureError {
         /// The policy's name.
         policy: String,
     },
+    /// There is no thread for a policy that decides in the shadow of another.
+    #[error("no thread for the shadow policy: {0}")]
+    NoThread(#[source] io::Error),
     /// The policy does not take these settings.
     #[error("policy {policy} refuses its settings: {message}")]
     Settings {

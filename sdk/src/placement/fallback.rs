@@ -9,6 +9,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use super::{
     error::{ConfigureError, PlaceError},
     gang::{GuildDecision, GuildRequest, Move, Placed},
+    journal::InCharge,
     limits::PolicyLimits,
     policy::Policy,
     seat::{Seat, Table},
@@ -82,6 +83,20 @@ impl Deciders {
         Ok(())
     }
 
+    /// What is in charge, for those who read along.
+    pub(super) fn described(&self) -> InCharge {
+        let mut artifacts = vec![self.in_charge.artifact().clone()];
+        let standby = self.fallback.as_ref();
+        artifacts.extend(standby.map(|standby| standby.seat.artifact().clone()));
+        InCharge {
+            policy: PolicyIdentity::clone(self.in_charge.identity()),
+            settings: self.in_charge.settings().clone(),
+            fallback: standby
+                .map(|standby| (PolicyIdentity::clone(standby.seat.identity()), standby.after.get())),
+            artifacts,
+        }
+    }
+
     /// Puts another policy in charge, which begins with a clean record.
     pub(super) fn appoint(&mut self, seat: Seat) -> Seat {
         self.clear_record();
@@ -90,9 +105,8 @@ impl Deciders {
 
     /// What the next request must carry.
     pub(super) fn needs(&self) -> Needs {
-        let mine = self.in_charge.needs();
-        let other = self.acting().map(|standby| standby.seat.needs()).unwrap_or_default();
-        Needs { ticket: mine.ticket || other.ticket, peers: mine.peers || other.peers }
+        let acting = self.acting().map(|standby| standby.seat.needs()).unwrap_or_default();
+        self.in_charge.needs().and(acting)
     }
 
     /// Whether the next decision is made by an instance that is there already.

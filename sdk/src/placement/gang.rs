@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{AgentId, AgentKey, GuildId, HostId},
     resources::Amounts,
@@ -10,7 +12,7 @@ use crate::{
 use super::types::{Peer, PlacementRequest, PolicyIdentity, Refusal};
 
 /// What agents of one kind have in common.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kind {
     /// The class that implements them.
     pub class_name: String,
@@ -21,7 +23,7 @@ pub struct Kind {
 }
 
 /// One agent of the guild.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its id.
     pub agent: AgentId,
@@ -32,7 +34,8 @@ pub struct Member {
 }
 
 /// What to do when some agents of a guild find no host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GuildMode {
     /// Either every agent gets a host, or none does.
     AllOrNothing,
@@ -42,7 +45,7 @@ pub enum GuildMode {
 }
 
 /// A guild whose agents need hosts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuildRequest {
     /// The guild.
     pub guild: GuildId,

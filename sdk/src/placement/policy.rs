@@ -34,6 +34,7 @@ pub enum Compiled {
 pub struct Policy(Arc<Loaded>);
 
 struct Loaded {
+    artifact: PolicyArtifact,
     identity: Arc<PolicyIdentity>,
     compiled: Compiled,
     form: Form,
@@ -75,7 +76,7 @@ impl Policy {
             None => Self::load_component(&identity, artifact, cache)?,
         };
         tracing::debug!(policy = %identity, ?compiled, "policy loaded");
-        Ok(Self(Arc::new(Loaded { identity, compiled, form })))
+        Ok(Self(Arc::new(Loaded { artifact: artifact.clone(), identity, compiled, form })))
     }
 
     fn load_component(
@@ -144,6 +145,11 @@ impl Policy {
             }
             Form::Chain(_) => Ok(None),
         }
+    }
+
+    /// What it was loaded from.
+    pub(super) fn artifact(&self) -> &PolicyArtifact {
+        &self.0.artifact
     }
 
     pub(super) fn form(&self) -> &Form {

@@ -12,6 +12,7 @@ use std::{
 use crate::ids::{HostId, MAX_ID_BYTES};
 
 use super::{
+    artifact::PolicyArtifact,
     decider::Decider,
     error::{Call, ConfigureError, PlaceError, PolicyError},
     gang::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
@@ -72,6 +73,14 @@ impl Seat {
 
     pub(super) fn identity(&self) -> &Arc<PolicyIdentity> {
         self.policy.identity()
+    }
+
+    pub(super) fn artifact(&self) -> &PolicyArtifact {
+        self.policy.artifact()
+    }
+
+    pub(super) fn settings(&self) -> &serde_json::Value {
+        &self.settings
     }
 
     /// What each request must carry.

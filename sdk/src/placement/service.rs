@@ -3,8 +3,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
+    fmt, io,
     ops::Bound,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -17,10 +18,13 @@ use super::{
     error::{ConfigureError, PlaceError, ReplaceError},
     fallback::{Deciders, Fallback, PolicyStatus},
     gang::{GuildDecision, GuildRequest, Move, Placed},
+    journal::{Entry, Journal, Readers},
     limits::PolicyLimits,
+    log::DecisionLog,
     policy::Policy,
     seat::{CHANGES_PER_CALL, Seat, Table},
-    types::{Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity},
+    shadow::Shadow,
+    types::{Candidate, Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };
 
@@ -52,6 +56,7 @@ struct State {
     fleet: Table,
     deciders: Deciders,
     recent: Recent,
+    readers: Readers,
     /// While a policy is being replaced: what its successor has yet to learn, the last
     /// change of each host.
     missed: Option<BTreeMap<HostId, FleetChange>>,
@@ -86,6 +91,7 @@ impl PlacementService {
                 fleet: Table::new(),
                 deciders,
                 recent: Recent::default(),
+                readers: Readers::default(),
                 missed: None,
             }),
             replacing: Mutex::default(),
@@ -101,6 +107,42 @@ impl PlacementService {
         state.deciders.set_fallback(fallback, &self.limits)?;
         drop(state);
         Ok(self)
+    }
+
+    /// Writes down everything from now on in `folder`, which must have no log yet, until the
+    /// log is dropped. Call this before anything else, and a [`Replay`](super::Replay) knows
+    /// all that the policy knew.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn record(&self, folder: impl AsRef<Path>) -> io::Result<DecisionLog> {
+        DecisionLog::begin(folder.as_ref(), self.read_along(Needs::default()))
+    }
+
+    /// Has another policy decide in the shadow of the one in charge, about everything that
+    /// is asked from now on.
+    ///
+    /// # Errors
+    /// [`ConfigureError`] when the policy cannot be started with these settings;
+    /// [`ConfigureError::NoThread`] when there is no thread for it.
+    pub fn shadow(&self, policy: Policy, settings: serde_json::Value) -> Result<Shadow, ConfigureError> {
+        let needs = Seat::start(policy.clone(), &settings, &self.limits)?.needs();
+        let journal = self.read_along(needs);
+        Shadow::follow(policy, settings, self.limits.clone(), journal).map_err(ConfigureError::NoThread)
+    }
+
+    /// The journal from now on, which begins with the policy and the fleet.
+    fn read_along(&self, needs: Needs) -> Journal {
+        let mut state = self.state();
+        let journal = state.readers.add(needs);
+        let State { fleet, deciders, readers, .. } = &mut *state;
+        readers.tell(|| Entry::Policy(deciders.described()));
+        if !fleet.is_empty() {
+            let hosts = fleet.values().map(|host| FleetChange::Upsert(Candidate::clone(host)));
+            readers.tell(|| Entry::Observed(hosts.collect()));
+        }
+        self.note(&state);
+        journal
     }
 
     /// Which policy is in charge.
@@ -166,9 +208,10 @@ impl PlacementService {
     /// [`PlaceError::NeedsTicket`] when the request must carry one.
     pub fn place(&self, request: &PlacementRequest) -> Result<Decision, PlaceError> {
         let mut state = self.state();
-        let State { fleet, deciders, recent, .. } = &mut *state;
+        let State { fleet, deciders, recent, readers, .. } = &mut *state;
         let placed = deciders.place(fleet, request);
         recent.keep(request);
+        readers.tell(|| Entry::decided(request, &placed));
         self.note(&state);
         placed
     }
@@ -181,8 +224,9 @@ impl PlacementService {
     /// or when one did not and all must.
     pub fn place_guild(&self, request: &GuildRequest) -> Result<GuildDecision, PlaceError> {
         let mut state = self.state();
-        let State { fleet, deciders, .. } = &mut *state;
+        let State { fleet, deciders, readers, .. } = &mut *state;
         let placed = deciders.place_guild(fleet, request);
+        readers.tell(|| Entry::decided_guild(request, &placed));
         self.note(&state);
         placed
     }
@@ -220,6 +264,8 @@ impl PlacementService {
             let missed = state.missed.replace(BTreeMap::new()).unwrap_or_default();
             if missed.is_empty() {
                 let predecessor = state.deciders.appoint(seat);
+                let State { deciders, readers, .. } = &mut *state;
+                readers.tell(|| Entry::Policy(deciders.described()));
                 self.note(&state);
                 break predecessor;
             }
@@ -274,7 +320,8 @@ impl PlacementService {
     /// Lets those know who ask without the lock.
     fn note(&self, state: &State) {
         self.well.store(state.deciders.is_well(), Ordering::Relaxed);
-        self.needs.store(to_bits(state.deciders.needs()), Ordering::Relaxed);
+        let needs = state.deciders.needs().and(state.readers.needs());
+        self.needs.store(to_bits(needs), Ordering::Relaxed);
     }
 
     /// A panic under the lock can only have lost the instance, which is then made
@@ -304,6 +351,7 @@ impl State {
     fn observe(&mut self, changes: Vec<FleetChange>) {
         let borrowed: Vec<Change<'_>> = changes.iter().map(Change::from).collect();
         self.deciders.learn(&borrowed);
+        self.readers.tell(|| Entry::Observed(changes.clone()));
         if let Some(missed) = &mut self.missed {
             missed.extend(changes.iter().map(|change| (change.host().clone(), change.clone())));
         }

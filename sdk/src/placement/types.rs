@@ -193,6 +193,13 @@ pub struct Needs {
     pub peers: bool,
 }
 
+impl Needs {
+    /// What either wants.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { ticket: self.ticket || other.ticket, peers: self.peers || other.peers }
+    }
+}
+
 /// A host that may have the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {

@@ -9,6 +9,7 @@ mod guilds;
 mod loading;
 mod made;
 mod moves;
+mod recorded;
 mod released;
 mod replacing;
 mod sources;

@@ -1,6 +1,6 @@
 //! Settings of the gRPC engine, and its birth.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
@@ -18,7 +18,9 @@ use crate::{
     discovery::{Discovery, RegistryDiscovery},
     engine::EngineError,
     fleet::Fleet,
-    placement::{BuiltIn, CompiledCache, PolicyChoice, PolicyFiles, PolicyLimits, PolicySource, Trust},
+    placement::{
+        BuiltIn, CompiledCache, PolicyArtifact, PolicyChoice, PolicyFiles, PolicyLimits, PolicySource, Trust,
+    },
     registry::{FleetPolicy, Registry},
 };
 
@@ -76,6 +78,8 @@ pub struct GrpcEngineBuilder {
     discovery: Option<Arc<dyn Discovery>>,
     policy: PolicyChoice,
     preparation: Preparation,
+    shadow: Option<PolicyArtifact>,
+    record: Option<PathBuf>,
     timeouts: Timeouts,
     retries: Retries,
     concurrency: usize,
@@ -94,6 +98,8 @@ impl Default for GrpcEngineBuilder {
                 trust: Trust::default(),
                 fallback: Some(BuiltIn::RoundRobin.into()),
             },
+            shadow: None,
+            record: None,
             timeouts: Timeouts::default(),
             retries: Retries::default(),
             concurrency: 64,
@@ -140,6 +146,20 @@ impl GrpcEngineBuilder {
     /// round-robin. With `None` each decision fails until the policy works.
     pub fn fallback(mut self, policy: Option<BuiltIn>) -> Self {
         self.preparation.fallback = policy.map(Into::into);
+        self
+    }
+
+    /// A policy that decides in the shadow of the one in charge and changes nothing: see
+    /// [`GrpcEngine::shadow`]. Its settings are those that come with it.
+    pub fn shadow(mut self, policy: Option<PolicyArtifact>) -> Self {
+        self.shadow = policy;
+        self
+    }
+
+    /// A folder in which everything that the policy is told and asked is written down, to
+    /// be replayed: see [`RecordedDecisions`](crate::placement::RecordedDecisions).
+    pub fn record(mut self, folder: Option<PathBuf>) -> Self {
+        self.record = folder;
         self
     }
 
@@ -203,6 +223,14 @@ impl GrpcEngineBuilder {
             }
             made => made?,
         };
+        let record = self.record.map(|folder| {
+            placement.record(&folder).map_err(|source| EngineError::NotRecorded { folder, source })
+        });
+        let record = record.transpose()?;
+        let shadow = match self.shadow {
+            Some(artifact) => Some(self.preparation.shadow(&placement, artifact).await?),
+            None => None,
+        };
         let placement = Arc::new(placement);
         let fleet = Arc::new(Fleet::new());
         let channels = Arc::new(Channels::default());
@@ -215,12 +243,15 @@ impl GrpcEngineBuilder {
             timeouts: self.timeouts,
             retries: self.retries,
             concurrency: self.concurrency,
+            shadow,
+            _record: record,
             cancelled: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         let mut size = fleet.size();
         let (weak, cancelled) = (Arc::downgrade(&shared), &shared.cancelled);
         shared.tasks.spawn(follow(weak.clone(), discovery, cancelled.clone()));
+        shared.tasks.spawn(policy::tell_of_shadow(weak.clone(), cancelled.clone()));
         shared.tasks.spawn(policy::follow(weak, source, seen, self.preparation, cancelled.clone()));
         if timeout(self.timeouts.list, size.wait_for(Option::is_some)).await.is_err() {
             warn!("no snapshot of the fleet yet; the engine goes on waiting for one");

@@ -40,7 +40,7 @@ use crate::{
     host::LiveHost,
     ids::{AgentKey, GuildId},
     launch::{Launch, LaunchOptions},
-    placement::{GuildMode, PlacementService, PolicyIdentity, PolicyStatus},
+    placement::{DecisionLog, GuildMode, PlacementService, PolicyIdentity, PolicyStatus, Shadow},
     registry::RegistryError,
     spec::GuildSpec,
     wire,
@@ -64,6 +64,9 @@ struct Shared {
     timeouts: Timeouts,
     retries: Retries,
     concurrency: usize,
+    shadow: Option<Shadow>,
+    /// Writes until the engine is gone.
+    _record: Option<DecisionLog>,
     cancelled: CancellationToken,
     tasks: TaskTracker,
 }
@@ -94,6 +97,11 @@ impl GrpcEngine {
     /// The policy that this engine decides with, and whether it does its work.
     pub fn policy_status(&self) -> PolicyStatus {
         self.shared.placement.status()
+    }
+
+    /// The policy that decides in the shadow of the one in charge, if there is one.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.shared.shadow.as_ref()
     }
 
     /// Follows which policy is in charge.

@@ -1,20 +1,26 @@
 //! The policy of an engine: fetched, checked, made ready; and followed, so that what
 //! is put in its place takes over without a restart.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::Shared;
 use crate::{
     engine::EngineError,
     placement::{
-        CompiledCache, Fallback, LoadError, PlacementService, Policy, PolicyArtifact, PolicyLimits,
-        PolicySource, Trust,
+        Comparison, CompiledCache, Fallback, LoadError, PlacementService, Policy, PolicyArtifact,
+        PolicyLimits, PolicySource, Shadow, Trust,
     },
 };
+
+/// From one line of log about a shadow policy to the next.
+const TELL_OF_SHADOW_EVERY: Duration = Duration::from_secs(60);
 
 /// How a policy is made ready, whichever it is.
 #[derive(Clone, Debug)]
@@ -46,6 +52,21 @@ impl Preparation {
             Ok((service.with_fallback(fallback)?, version))
         });
         made.await.map_err(|_| EngineError::ShutDown)?
+    }
+
+    /// Puts a policy in the shadow of the one in charge.
+    pub(super) async fn shadow(
+        &self,
+        placement: &PlacementService,
+        artifact: PolicyArtifact,
+    ) -> Result<Shadow, EngineError> {
+        let this = self.clone();
+        let loaded = spawn_blocking(move || {
+            this.trust.check(&artifact)?;
+            Ok::<_, LoadError>((Policy::load(&artifact, &this.cache)?, artifact.settings))
+        });
+        let (policy, settings) = loaded.await.map_err(|_| EngineError::ShutDown)??;
+        Ok(placement.shadow(policy, settings.unwrap_or_default())?)
     }
 
     fn load(&self, artifact: PolicyArtifact) -> Result<(Policy, serde_json::Value), LoadError> {
@@ -87,6 +108,24 @@ pub(super) async fn follow(
         }
     };
     cancelled.run_until_cancelled(following).await;
+}
+
+/// Says now and then, while it does, where the shadow policy differs.
+pub(super) async fn tell_of_shadow(shared: Weak<Shared>, cancelled: CancellationToken) {
+    let telling = async {
+        let mut told = 0;
+        while let Some(shared) = shared.upgrade() {
+            let Some(shadow) = &shared.shadow else { return };
+            let Comparison { decisions, different, failed, .. } = shadow.comparison();
+            if decisions > told {
+                told = decisions;
+                info!(policy = %shadow.policy(), decisions, different, failed, "the shadow policy decided too");
+            }
+            drop(shared);
+            sleep(TELL_OF_SHADOW_EVERY).await;
+        }
+    };
+    cancelled.run_until_cancelled(telling).await;
 }
 
 impl Shared {

@@ -66,10 +66,7 @@ impl Chain {
     }
 
     pub(super) fn needs(&self) -> Needs {
-        self.links.iter().fold(Needs::default(), |all, (instance, _)| {
-            let one = instance.needs();
-            Needs { ticket: all.ticket || one.ticket, peers: all.peers || one.peers }
-        })
+        self.links.iter().fold(Needs::default(), |all, (instance, _)| all.and(instance.needs()))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
