@@ -1,0 +1,293 @@
+//! The search for the host that costs least.
+//!
+//! Agents come in few shapes: those of a class ask for the same. For each of the last few
+//! shapes the search remembers what the cheapest host of every block costs, or at least
+//! what no host in it costs less than. It looks into the block that promises most, until
+//! what is promised is known. So a decision looks at one number a block, and into the few
+//! blocks that changed since the shape was last asked for.
+
+use alloc::vec::Vec;
+
+use guildhall_policy::Resources;
+
+use crate::{
+    ask::Ask,
+    blocks::{Block, Blocks},
+    room::Room,
+    strategy::{NO_FIT, Strategy},
+};
+
+/// Shapes that are remembered.
+const SHAPES: usize = 8;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Search {
+    shapes: Vec<Shape>,
+    /// Which shape the next new one replaces.
+    oldest: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Shape {
+    asked: Resources,
+    /// By block.
+    blocks: Vec<Remembered>,
+}
+
+/// What is known of a block.
+#[derive(Clone, Debug)]
+struct Remembered {
+    /// When: the block's stamp then; 0 when nothing is known.
+    stamp: u64,
+    /// What its cheapest host costs, or less.
+    cost: f32,
+    /// Where in the block that host is; `None` before anyone has looked.
+    offset: Option<usize>,
+}
+
+const NOTHING: Remembered = Remembered { stamp: 0, cost: 0.0, offset: None };
+
+impl Search {
+    /// The position of the host that costs least, and what it costs; not one of `excluded`.
+    /// Of equal ones the first from `start` on, going round.
+    pub(crate) fn cheapest(
+        &mut self,
+        blocks: &Blocks,
+        asked: &Resources,
+        start: u64,
+        excluded: &[usize],
+    ) -> Option<(usize, f32)> {
+        let start = start.checked_rem(blocks.hosts() as u64)? as usize;
+        let ask = Ask::new(asked);
+        let strategy = blocks.strategy();
+        let shape = self.shape(asked);
+        shape.blocks.resize(blocks.as_slice().len(), NOTHING);
+        for &at in excluded {
+            let (nth, _) = blocks.locate(at);
+            let first = blocks.first_of(nth);
+            shape.blocks[nth] =
+                look(&blocks.as_slice()[nth], &ask, strategy, |offset| excluded.contains(&(first + offset)));
+        }
+        // The block of `start` is in two parts, the first and the last on the way round.
+        let (nth, offset) = blocks.locate(start);
+        let first = start - offset;
+        let (before, behind) = blocks.as_slice()[nth].rooms.split_at(offset);
+        let part = |rooms: &[Room], first: usize| {
+            let (offset, cost) =
+                cheapest(rooms, &ask, strategy, |offset| excluded.contains(&(first + offset)));
+            (first + offset, cost)
+        };
+        let mut best = part(behind, start);
+        if let Some((block, offset, cost)) = shape.cheapest(blocks.as_slice(), &ask, strategy, nth)
+            && cost < best.1
+        {
+            best = (blocks.first_of(block) + offset, cost);
+        }
+        let last = part(before, first);
+        if last.1 < best.1 {
+            best = last;
+        }
+        // What was seen without the excluded hosts holds for this agent alone.
+        excluded.iter().for_each(|&at| shape.blocks[blocks.locate(at).0] = NOTHING);
+        (best.1 < NO_FIT).then_some(best)
+    }
+
+    fn shape(&mut self, asked: &Resources) -> &mut Shape {
+        let nth = self.shapes.iter().position(|shape| shape.asked == *asked).unwrap_or_else(|| {
+            let shape = Shape { asked: asked.clone(), blocks: Vec::new() };
+            if self.shapes.len() < SHAPES {
+                self.shapes.push(shape);
+                return self.shapes.len() - 1;
+            }
+            let nth = self.oldest;
+            self.oldest = (nth + 1) % SHAPES;
+            self.shapes[nth] = shape;
+            nth
+        });
+        &mut self.shapes[nth]
+    }
+}
+
+impl Shape {
+    /// The block behind `start`, going round to the one before it, whose cheapest host costs
+    /// least, where in it that host is, and what it costs.
+    fn cheapest(
+        &mut self,
+        blocks: &[Block],
+        ask: &Ask<'_>,
+        strategy: Strategy,
+        start: usize,
+    ) -> Option<(usize, usize, f32)> {
+        for (remembered, block) in self.blocks.iter_mut().zip(blocks) {
+            if remembered.stamp != block.stamp {
+                let cost = block.costs_at_least(ask, strategy);
+                *remembered = Remembered { stamp: block.stamp, cost, offset: None };
+            }
+        }
+        loop {
+            let mut found = (start, NO_FIT);
+            for nth in (start + 1..blocks.len()).chain(0..start) {
+                let cost = self.blocks[nth].cost;
+                if cost < found.1 {
+                    found = (nth, cost);
+                }
+            }
+            let (nth, cost) = found;
+            if cost == NO_FIT {
+                return None;
+            }
+            match self.blocks[nth].offset {
+                Some(offset) => return Some((nth, offset, cost)),
+                None => self.blocks[nth] = look(&blocks[nth], ask, strategy, |_| false),
+            }
+        }
+    }
+}
+
+fn look(block: &Block, ask: &Ask<'_>, strategy: Strategy, excluded: impl Fn(usize) -> bool) -> Remembered {
+    let (offset, cost) = cheapest(&block.rooms, ask, strategy, excluded);
+    Remembered { stamp: block.stamp, cost, offset: Some(offset) }
+}
+
+/// Which of these costs least, and what.
+fn cheapest(
+    rooms: &[Room],
+    ask: &Ask<'_>,
+    strategy: Strategy,
+    excluded: impl Fn(usize) -> bool,
+) -> (usize, f32) {
+    let mut best = (0, NO_FIT);
+    for (offset, room) in rooms.iter().enumerate() {
+        let cost = strategy.cost(room, ask);
+        if cost < best.1 && !excluded(offset) {
+            best = (offset, cost);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use guildhall_policy::{Candidate, Quantity, Standing};
+    use proptest::{prelude::*, sample::Index, strategy::Strategy};
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Come(Index, Candidate),
+        Report(Index, Candidate),
+        Go(Index),
+        Place { asked: Resources, start: u64, excluded: Vec<Index> },
+    }
+
+    fn resources(most: u64) -> impl Strategy<Value = Resources> {
+        let amount = prop_oneof![4 => 0..most, 1 => Just(0), 1 => Just(u64::MAX)];
+        let custom = prop_oneof![4 => (0..most).prop_map(|amount| amount as f64), 1 => any::<f64>()];
+        (amount.clone(), amount.clone(), amount, prop::collection::vec(custom, 0..2)).prop_map(
+            |(cpu_millis, memory, accelerator_millis, custom)| Resources {
+                cpu_millis,
+                memory,
+                accelerator_millis,
+                custom: custom
+                    .into_iter()
+                    .map(|amount| Quantity { name: "licence".to_owned(), amount })
+                    .collect(),
+            },
+        )
+    }
+
+    fn host() -> impl Strategy<Value = Candidate> {
+        let standing = prop_oneof![6 => Just(Standing::Open), 1 => Just(Standing::Cordoned)];
+        (0..4u32, 0..8u32, prop::option::weighted(0.8, resources(12)), resources(6), standing).prop_map(
+            |(running, capacity, allocatable, requested, standing)| {
+                let mut host = Candidate::new("host", capacity);
+                (host.running, host.allocatable) = (running, allocatable);
+                (host.requested, host.standing) = (requested, standing);
+                host
+            },
+        )
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let place = (resources(4), any::<u64>(), prop::collection::vec(any::<Index>(), 0..3))
+            .prop_map(|(asked, start, excluded)| Step::Place { asked, start, excluded });
+        let step = prop_oneof![
+            6 => (any::<Index>(), host()).prop_map(|(at, host)| Step::Come(at, host)),
+            3 => (any::<Index>(), host()).prop_map(|(at, host)| Step::Report(at, host)),
+            2 => any::<Index>().prop_map(Step::Go),
+            8 => place,
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Blocks and what is remembered of them answer what a walk over all hosts answers,
+        /// whatever comes, goes, reports and is placed.
+        #[test]
+        fn is_a_walk_over_all_hosts(pack: bool, refuse_unknown: bool, steps in steps()) {
+            let strategy = crate::strategy::Strategy { pack, refuse_unknown };
+            let (mut blocks, mut search) = (Blocks::new(strategy), Search::default());
+            let mut model: Vec<Room> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Come(at, host) => {
+                        let at = at.index(model.len() + 1);
+                        model.insert(at, Room::of(&host));
+                        blocks.insert(at, Room::of(&host));
+                    }
+                    _ if model.is_empty() => prop_assert_eq!(search.cheapest(&blocks, &Resources::default(), 7, &[]), None),
+                    Step::Report(at, host) => {
+                        let at = at.index(model.len());
+                        model[at] = Room::of(&host);
+                        blocks.update(at, |room| *room = Room::of(&host));
+                    }
+                    Step::Go(at) => {
+                        let at = at.index(model.len());
+                        model.remove(at);
+                        blocks.remove(at);
+                    }
+                    Step::Place { asked, start, excluded } => {
+                        let excluded: Vec<usize> = excluded.iter().map(|at| at.index(model.len())).collect();
+                        let ask = Ask::new(&asked);
+                        let from = (start % model.len() as u64) as usize;
+                        let wanted = (from..model.len())
+                            .chain(0..from)
+                            .filter(|at| !excluded.contains(at))
+                            .map(|at| (at, strategy.cost(&model[at], &ask)))
+                            .filter(|(_, cost)| *cost < NO_FIT)
+                            .reduce(|best, next| if next.1 < best.1 { next } else { best });
+                        let found = search.cheapest(&blocks, &asked, start, &excluded);
+                        prop_assert_eq!(found, wanted, "{:?}", model);
+                        if let Some((at, cost)) = found {
+                            let score = crate::strategy::Strategy::score(cost);
+                            prop_assert!((0.0..=1.0).contains(&score), "{}", score);
+                            model[at].take(&asked);
+                            blocks.update(at, |room| room.take(&asked));
+                        }
+                    }
+                }
+                prop_assert_eq!(blocks.hosts(), model.len());
+                for (at, room) in model.iter().enumerate() {
+                    prop_assert_eq!(blocks.get(at), room);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_hosts_get_agents_in_equal_shares() {
+        let mut blocks = Blocks::new(crate::strategy::Strategy { pack: false, refuse_unknown: false });
+        (0..10).for_each(|at| blocks.insert(at, Room::of(&Candidate::new("host", 5))));
+        let mut search = Search::default();
+        let mut agents: BTreeMap<usize, u32> = BTreeMap::new();
+        for start in 0..1000 {
+            let found = search.cheapest(&blocks, &Resources::default(), start, &[]);
+            *agents.entry(found.unwrap().0).or_default() += 1;
+        }
+        assert!(agents.len() == 10 && agents.values().all(|&agents| agents == 100), "{agents:?}");
+    }
+}
