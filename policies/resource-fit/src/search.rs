@@ -2,9 +2,9 @@
 //!
 //! Agents come in few shapes: those of a class ask for the same. For each of the last few
 //! shapes the search remembers what the cheapest host of every block costs, or at least
-//! what no host in it costs less than. It looks into the block that promises most, until
-//! what is promised is known. So a decision looks at one number a block, and into the few
-//! blocks that changed since the shape was last asked for.
+//! what no host in it costs less than. It looks into the block that promises most, and then
+//! into those that promise more than it has found. So a decision looks at one number a
+//! block, and into few of the blocks that changed since the shape was last asked for.
 
 use alloc::vec::Vec;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Shapes that are remembered.
-const SHAPES: usize = 8;
+const SHAPES: usize = 16;
 
 /// What is remembered.
 #[derive(Clone, Debug, Default)]
@@ -125,23 +125,28 @@ impl Shape {
                 *remembered = Remembered { stamp: block.stamp, cost, offset: None };
             }
         }
-        loop {
-            let mut found = (start, NO_FIT);
-            for nth in (start + 1..blocks.len()).chain(0..start) {
-                let cost = self.blocks[nth].cost;
-                if cost < found.1 {
-                    found = (nth, cost);
-                }
+        let round = || (start + 1..blocks.len()).chain(0..start);
+        let turn = |nth: usize| if nth > start { nth } else { nth + blocks.len() };
+        // With the one that promises most looked into, most others need no look.
+        let promises = |one: usize, other: usize| {
+            if self.blocks[other].cost < self.blocks[one].cost { other } else { one }
+        };
+        let first = round().reduce(promises);
+        let mut best = (start, 0, NO_FIT);
+        for nth in first.into_iter().chain(round()) {
+            let beats =
+                |cost: f32| cost < best.2 || cost == best.2 && cost < NO_FIT && turn(nth) < turn(best.0);
+            let seen = &mut self.blocks[nth];
+            if beats(seen.cost) && seen.offset.is_none() {
+                *seen = look(&blocks[nth], ask, strategy, |_| false);
             }
-            let (nth, cost) = found;
-            if cost == NO_FIT {
-                return None;
-            }
-            match self.blocks[nth].offset {
-                Some(offset) => return Some((nth, offset, cost)),
-                None => self.blocks[nth] = look(&blocks[nth], ask, strategy, |_| false),
+            if let Some(offset) = seen.offset
+                && beats(seen.cost)
+            {
+                best = (nth, offset, seen.cost);
             }
         }
+        (best.2 < NO_FIT).then_some(best)
     }
 }
 
