@@ -23,14 +23,23 @@ pub(crate) struct Host {
     placed: u32,
     /// Their classes.
     placed_classes: Vec<String>,
-    /// Classes that it has runners of that are ready: a bit for each.
-    pub(crate) warm: u64,
     /// What was asked for of what it has; `None` when it does not say, or that does not count.
     pub(crate) usage: Option<Usage>,
+    /// What a search looks at.
+    pub(crate) seen: Seen,
+}
+
+/// What a search looks at of each host: little, because it looks at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
     /// What the parts add to its score that do not depend on the agent.
     pub(crate) base: f32,
+    /// Whether it takes no more agents.
+    pub(crate) full: bool,
     /// Whether this agent must look at it by itself: for the length of a search.
     pub(crate) marked: bool,
+    /// Classes that it has runners of that are ready: a bit for each.
+    pub(crate) warm: u64,
 }
 
 impl Host {
@@ -40,15 +49,13 @@ impl Host {
             slots: if open { candidate.capacity.saturating_sub(candidate.running) } else { 0 },
             placed: 0,
             placed_classes: Vec::new(),
-            warm: 0,
             usage: if weights.counts(ALLOCATABLE) { Usage::of(candidate) } else { None },
-            base: 0.0,
-            marked: false,
+            seen: Seen { base: 0.0, full: false, marked: false, warm: 0 },
         };
         for runners in candidate.warm.iter().filter(|runners| runners.ready > 0) {
-            host.warm |= classes.bit(&runners.class_name);
+            host.seen.warm |= classes.bit(&runners.class_name);
         }
-        host.base = host.bases(candidate).into_iter().map(|(part, worth)| weights.of(part, worth)).sum();
+        host.sum(candidate, weights);
         host
     }
 
@@ -69,14 +76,16 @@ impl Host {
         if !candidate.warm.is_empty() {
             self.placed_classes.push(class.to_owned());
             if !self.has_warm(candidate, class) {
-                self.warm &= !classes.find(class) | OTHERS;
+                self.seen.warm &= !classes.find(class) | OTHERS;
             }
         }
-        self.base = self.bases(candidate).into_iter().map(|(part, worth)| weights.of(part, worth)).sum();
+        self.sum(candidate, weights);
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.slots == 0
+    fn sum(&mut self, candidate: &Candidate, weights: &Weights) {
+        let bases = self.bases(candidate).into_iter();
+        self.seen.base = bases.map(|(part, worth)| weights.of(part, worth)).sum();
+        self.seen.full = self.slots == 0;
     }
 
     /// Whether a runner of the class is ready that no agent was placed for since.

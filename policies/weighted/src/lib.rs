@@ -45,7 +45,7 @@ use guildhall_policy::{
 };
 
 use classes::{Classes, OTHERS};
-use host::{Host, UNKNOWN};
+use host::{Host, Seen, UNKNOWN};
 use usage::Ask;
 use weights::{ALLOCATABLE, FAILED, GUILD, NAMES, PARTS, WARM, Weights};
 
@@ -55,6 +55,8 @@ pub struct Weighted {
     weights: Weights,
     classes: Classes,
     hosts: Vec<Host>,
+    /// What a search looks at of each of them.
+    seen: Vec<Seen>,
     /// The class of the agent that was last asked about, and what it asks for.
     asked: (String, Resources),
 }
@@ -75,15 +77,30 @@ impl Policy for Weighted {
 
     fn configure(settings: &mut Settings<'_>) -> Result<Self, InvalidSettings> {
         let weights = Weights::read(settings)?;
-        Ok(Self { weights, classes: Classes::default(), hosts: Vec::new(), asked: Default::default() })
+        Ok(Self {
+            weights,
+            classes: Classes::default(),
+            hosts: Vec::new(),
+            seen: Vec::new(),
+            asked: Default::default(),
+        })
     }
 
     fn observe(&mut self, fleet: &Fleet, observed: &Observed) {
-        let mut read = |at| Host::of(&fleet[at], &self.weights, &mut self.classes);
         match *observed {
-            Observed::Added(at) => self.hosts.insert(at, read(at)),
-            Observed::Updated(at) => self.hosts[at] = read(at),
-            Observed::Removed(at) => drop(self.hosts.remove(at)),
+            Observed::Added(at) => {
+                let host = Host::of(&fleet[at], &self.weights, &mut self.classes);
+                self.seen.insert(at, host.seen);
+                self.hosts.insert(at, host);
+            }
+            Observed::Updated(at) => {
+                self.hosts[at] = Host::of(&fleet[at], &self.weights, &mut self.classes);
+                self.seen[at] = self.hosts[at].seen;
+            }
+            Observed::Removed(at) => {
+                self.seen.remove(at);
+                self.hosts.remove(at);
+            }
         }
     }
 
@@ -92,12 +109,12 @@ impl Policy for Weighted {
         let mut marked = Vec::new();
         for host in peers.chain(&request.failed_on).chain(&request.excluded) {
             if let Some(at) = fleet.position(host) {
-                self.hosts[at].marked = true;
+                self.seen[at].marked = true;
                 marked.push(at);
             }
         }
         let best = search::highest(self.hosts.len(), identity(request), self.judge(fleet, request));
-        marked.into_iter().for_each(|at| self.hosts[at].marked = false);
+        marked.into_iter().for_each(|at| self.seen[at].marked = false);
         let Some((first, others)) = best.split_first() else {
             // Those that do not say they are full have what was placed since.
             return Err(fleet.refuse(request, |_| Some("full".into())));
@@ -114,9 +131,9 @@ impl Policy for Weighted {
         if self.asked.0 != request.class_name || self.asked.1 != request.resources {
             self.asked = (request.class_name.clone(), request.resources.clone());
         }
-        match self.hosts[at].is_full() {
+        match self.seen[at].full {
             true => Verdict::rejected("full"),
-            false => Verdict::Score(self.sum(at, &self.worth(fleet, request, at))),
+            false => Verdict::Score(self.sum(at, self.of_agent(&self.worth(fleet, request, at)))),
         }
     }
 
@@ -128,27 +145,31 @@ impl Policy for Weighted {
 }
 
 impl Weighted {
-    /// Scores hosts one after another. Only what is marked is looked up in the request.
+    /// Scores hosts one after another. Only what is marked is looked up in the request; of
+    /// all others there are two kinds, those with a warm runner and those without.
     fn judge<'a>(&'a self, fleet: &'a Fleet, request: &'a Request) -> impl FnMut(usize) -> Option<f32> + 'a {
         let ask = Ask::new(&request.resources);
         let class = self.classes.find(&request.class_name);
+        let each = self.weights.counts(ALLOCATABLE);
+        let ordinary =
+            |warm, allocatable| self.of_agent(&Worth { allocatable, warm, guild: 0.0, failed: false });
+        let without = [ordinary(false, UNKNOWN), ordinary(true, UNKNOWN)];
         move |at| {
-            let host = &self.hosts[at];
-            if host.is_full() || host.marked && request.excludes(&fleet[at]) {
+            let seen = &self.seen[at];
+            if seen.full || seen.marked && request.excludes(&fleet[at]) {
                 return None;
             }
+            let is_warm = seen.warm & class != 0;
             // A bit that several classes share does not say which of them.
-            let alone = host.marked || class == OTHERS && host.warm & class != 0;
-            let worth = match alone {
-                true => self.worth(fleet, request, at),
-                false => Worth {
-                    allocatable: left_after(host, &ask),
-                    warm: host.warm & class != 0,
-                    guild: 0.0,
-                    failed: false,
-                },
+            let of_agent = if seen.marked || class == OTHERS && is_warm {
+                self.of_agent(&self.worth(fleet, request, at))
+            } else if each {
+                ordinary(is_warm, self.left_after(at, &ask))
+            } else {
+                // Not a branch: which hosts are warm is as good as chance.
+                without[usize::from(is_warm)]
             };
-            Some(self.sum(at, &worth))
+            Some(self.sum(at, of_agent))
         }
     }
 
@@ -156,16 +177,20 @@ impl Weighted {
         let (host, candidate) = (&self.hosts[at], &fleet[at]);
         let there = request.peers.iter().filter(|peer| peer.host == candidate.id).count();
         Worth {
-            allocatable: left_after(host, &Ask::new(&request.resources)),
+            allocatable: self.left_after(at, &Ask::new(&request.resources)),
             warm: host.has_warm(candidate, &request.class_name),
             guild: there as f32 / request.peers.len().max(1) as f32,
             failed: request.failed_on.contains(&candidate.id),
         }
     }
 
-    fn sum(&self, at: usize, worth: &Worth) -> f32 {
-        let parts = self.parts(worth).into_iter().map(|(part, worth)| self.weights.of(part, worth));
-        parts.fold(self.hosts[at].base, |sum, part| sum + part).clamp(0.0, 1.0)
+    /// The host's score, when the parts that depend on the agent add so much.
+    fn sum(&self, at: usize, of_agent: f32) -> f32 {
+        (self.seen[at].base + of_agent).min(1.0)
+    }
+
+    fn of_agent(&self, worth: &Worth) -> f32 {
+        self.parts(worth).into_iter().map(|(part, worth)| self.weights.of(part, worth)).sum()
     }
 
     fn parts(&self, worth: &Worth) -> [(usize, f32); 4] {
@@ -201,11 +226,15 @@ impl Weighted {
 
     fn take(&mut self, fleet: &Fleet, at: usize, class: &str, asked: &Resources) {
         self.hosts[at].take(&fleet[at], &self.weights, &self.classes, class, asked);
+        self.seen[at] = self.hosts[at].seen;
     }
-}
 
-fn left_after(host: &Host, ask: &Ask<'_>) -> f32 {
-    host.usage.as_ref().map_or(UNKNOWN, |usage| usage.left_after(ask))
+    fn left_after(&self, at: usize, ask: &Ask<'_>) -> f32 {
+        match self.weights.counts(ALLOCATABLE) {
+            true => self.hosts[at].usage.as_ref().map_or(UNKNOWN, |usage| usage.left_after(ask)),
+            false => UNKNOWN,
+        }
+    }
 }
 
 guildhall_policy::no_std!();
