@@ -9,6 +9,7 @@ use guildhall_policy::{Candidate, Fleet, Observed, Standing};
 
 use crate::{
     group::{FULL, Group},
+    positions::Positions,
     rules::{About, Rules},
     values::Values,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Groups {
     /// The groups' places in `groups`, sorted by their keys.
     by_key: Vec<u32>,
     values: Values,
+    positions: Positions,
     /// Hosts are not in their groups' lists as they should be.
     stale: bool,
     /// The key that was last looked up.
@@ -34,6 +36,8 @@ pub(crate) struct Groups {
 /// A host.
 #[derive(Clone, Debug)]
 struct Host {
+    /// Of its id.
+    hash: u32,
     group: u32,
     slot: u32,
     open: bool,
@@ -86,6 +90,12 @@ impl Groups {
             host.slot = group.push(at, host.load());
             group.open += usize::from(host.open);
         }
+        self.positions.fill(hosts, self.hosts.iter().map(|host| host.hash));
+    }
+
+    /// The position of the host of this id.
+    pub(crate) fn position(&self, fleet: &Fleet, id: &str) -> Option<usize> {
+        self.positions.find(fleet, id)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -141,6 +151,7 @@ impl Groups {
 
     fn read(&mut self, rules: &Rules, host: &Candidate) -> Host {
         Host {
+            hash: Positions::hash(&host.id),
             group: self.group_of(rules, host),
             slot: 0,
             open: host.standing == Standing::Open,

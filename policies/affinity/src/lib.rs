@@ -44,6 +44,7 @@ mod group;
 mod groups;
 #[cfg(test)]
 mod naive;
+mod positions;
 mod question;
 mod rules;
 mod search;
@@ -89,7 +90,7 @@ impl Policy for Affinity {
         let question = self.question(fleet, request);
         let mut excluded: Vec<u32> = Vec::new();
         for host in &request.excluded {
-            excluded.extend(fleet.position(host).map(|at| at as u32));
+            excluded.extend(self.groups.position(fleet, host).map(|at| at as u32));
         }
         let found = search::best(&self.rules, &mut self.groups, &question, identity(request), &excluded);
         let found = found.ok_or_else(|| fleet.refuse(request, |at| self.judge(&question, at).err()));

@@ -58,7 +58,7 @@ impl Question {
                     _ => Term::Known,
                 },
                 About::Peers(about) => {
-                    let peers = peers.get_or_insert_with(|| with_positions(fleet, request));
+                    let peers = peers.get_or_insert_with(|| with_positions(groups, fleet, request));
                     let mut counts = Counts::default();
                     for (peer, at) in peers.iter() {
                         if about.concerns(request, peer, rule.weight.is_none())
@@ -193,10 +193,10 @@ fn place(topology: Topology, group: &Group, at: u32) -> Result<u32, usize> {
     }
 }
 
-fn with_positions<'a>(fleet: &Fleet, request: &'a Request) -> Vec<(&'a Peer, usize)> {
+fn with_positions<'a>(groups: &Groups, fleet: &Fleet, request: &'a Request) -> Vec<(&'a Peer, usize)> {
     let mut peers = Vec::with_capacity(request.peers.len());
     for peer in &request.peers {
-        if let Some(at) = fleet.position(&peer.host) {
+        if let Some(at) = groups.position(fleet, &peer.host) {
             peers.push((peer, at));
         }
     }
