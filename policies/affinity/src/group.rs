@@ -85,7 +85,10 @@ impl Group {
         // from the first on: the last of these is that of the slot again.
         let mut found = self.find(slot..self.end(first), wanted);
         let mut block = first;
-        while found.is_none() {
+        for _ in 0..self.fewest.len() {
+            if found.is_some() {
+                break;
+            }
             block = if block + 1 < self.fewest.len() { block + 1 } else { 0 };
             if self.fewest[block] == wanted {
                 found = self.find(block * BLOCK..self.end(block), wanted);

@@ -29,6 +29,8 @@ extern crate alloc;
 
 mod ask;
 mod blocks;
+#[cfg(test)]
+mod naive;
 mod room;
 mod search;
 mod strategy;
