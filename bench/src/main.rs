@@ -8,6 +8,7 @@
 //! The results are printed and kept in `target/bench.json`; see [`report`].
 
 mod decision;
+mod guild;
 mod heartbeat;
 mod is_running;
 mod memory;
@@ -42,6 +43,7 @@ enum Figure {
     IsRunning,
     Heartbeat,
     Decision,
+    Guild,
     UnderLoad,
     Memory,
     /// The last: from then on spans are recorded.
@@ -55,6 +57,7 @@ impl Figure {
             Self::IsRunning => is_running::take().await,
             Self::Heartbeat => heartbeat::take().await,
             Self::Decision => decision::take().await,
+            Self::Guild => guild::take().await,
             Self::UnderLoad => under_load::take().await,
             Self::Memory => memory::take().await,
             Self::RunAgent => run_agent::take().await,

@@ -11,7 +11,7 @@ use guildhall_policy_build::{Toolchain, encode};
 use crate::record::{self, Entry};
 
 /// The stock policies, by the name of their folder and of their component.
-const POLICIES: [&str; 2] = ["round-robin", "least-loaded"];
+const POLICIES: [&str; 5] = ["round-robin", "least-loaded", "resource-fit", "affinity", "weighted"];
 
 /// A stock component stays below this.
 const MOST_BYTES: usize = 64 << 10;

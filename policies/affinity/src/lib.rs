@@ -50,11 +50,11 @@ mod rules;
 mod search;
 mod values;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use guildhall_policy::{
     Decision, Fleet, Inputs, InvalidSettings, Observed, Policy, Refusal, Request, Settings, Verdict,
-    identity, percent,
+    identity, percent, text,
 };
 
 use asked::Asked;
@@ -126,7 +126,7 @@ impl Affinity {
     fn judge(&self, question: &Question, at: usize) -> Result<f32, String> {
         match question.judge(&self.rules, self.groups.of(at), at as u32) {
             Err(Obstacle::Rule(nth)) => Err(self.rules.broken(nth)),
-            Err(Obstacle::Unlabelled(column)) => Err(format!("without label {}", self.rules.columns[column])),
+            Err(Obstacle::Unlabelled(column)) => Err(text!("without label ", self.rules.columns[column])),
             // Those that do not say they are full have what was placed since.
             Ok(_) if self.groups.agents(at) == FULL => Err("full".into()),
             Ok(preferred) => Ok(preferred),
@@ -137,11 +137,14 @@ impl Affinity {
         let slot = self.groups.taken(at);
         let capacity = fleet[at].capacity;
         match question.prefers() {
-            true => format!(
-                "{} of 100 by what is preferred: its slot {slot} of {capacity}",
-                percent(preferred.into())
+            true => text!(
+                percent(preferred.into()),
+                " of 100 by what is preferred: its slot ",
+                slot,
+                " of ",
+                capacity
             ),
-            false => format!("satisfies all rules: its slot {slot} of {capacity}"),
+            false => text!("satisfies all rules: its slot ", slot, " of ", capacity),
         }
     }
 }

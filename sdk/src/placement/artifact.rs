@@ -30,17 +30,27 @@ pub enum BuiltIn {
     /// The host with more room, by agents, CPU and memory, of two that are drawn; in small
     /// fleets of all.
     LeastLoaded,
+    /// A host that has what the agent asks for: the emptiest or the fullest.
+    ResourceFit,
+    /// A host by its labels and by where the other agents of the guild are.
+    Affinity,
+    /// The host with the greatest weighted sum of what speaks for it.
+    Weighted,
 }
 
 impl BuiltIn {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RoundRobin, Self::LeastLoaded];
+    pub const ALL: [Self; 5] =
+        [Self::RoundRobin, Self::LeastLoaded, Self::ResourceFit, Self::Affinity, Self::Weighted];
 
     /// The name operators write.
     pub fn name(self) -> &'static str {
         match self {
             Self::RoundRobin => "round-robin",
             Self::LeastLoaded => "least-loaded",
+            Self::ResourceFit => "resource-fit",
+            Self::Affinity => "affinity",
+            Self::Weighted => "weighted",
         }
     }
 
@@ -54,6 +64,9 @@ impl BuiltIn {
         match self {
             Self::RoundRobin => include_bytes!("components/round-robin.wasm"),
             Self::LeastLoaded => include_bytes!("components/least-loaded.wasm"),
+            Self::ResourceFit => include_bytes!("components/resource-fit.wasm"),
+            Self::Affinity => include_bytes!("components/affinity.wasm"),
+            Self::Weighted => include_bytes!("components/weighted.wasm"),
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use crate::ids::HostId;
 
-use super::{artifact::MAX_POLICY_BYTES, types::Refusal};
+use super::{
+    artifact::{BuiltIn, MAX_POLICY_BYTES},
+    types::Refusal,
+};
 
 /// A policy that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +16,8 @@ use super::{artifact::MAX_POLICY_BYTES, types::Refusal};
 pub enum LoadError {
     /// The file cannot be read.
     #[error(
-        "cannot read the policy file {}: {source} (the built-in policies are round-robin and least-loaded)",
-        path.display()
+        "cannot read the policy file {}: {source} (the built-in policies are {})",
+        path.display(), BuiltIn::ALL.map(BuiltIn::name).join(", ")
     )]
     Unreadable {
         /// The file.

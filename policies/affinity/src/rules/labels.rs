@@ -1,8 +1,8 @@
 //! Rules on the labels of hosts.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use guildhall_policy::{Candidate, InvalidSettings, Settings};
+use guildhall_policy::{Candidate, InvalidSettings, Settings, text};
 
 use super::{
     Rules,
@@ -71,6 +71,6 @@ impl LabelRule {
             Test::NotExists => ("with ", ""),
             Test::SameAsAgent(_) => ("", " not as the agent's"),
         };
-        format!("{before}label {key}{behind}{values}")
+        text!(before, "label ", key, behind, values)
     }
 }

@@ -1,8 +1,8 @@
 //! Rules on where the other agents of the guild are.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-use guildhall_policy::{InvalidSettings, Peer, Request, Settings};
+use guildhall_policy::{InvalidSettings, Peer, Request, Settings, text};
 
 use super::{
     Rules, Topology,
@@ -119,7 +119,7 @@ impl PeerRule {
     /// What is wrong with a host that does not satisfy the rule.
     pub(super) fn broken(&self, place: &str) -> String {
         let no = match self.relation {
-            Relation::Even(_) => return format!("would skew {place}"),
+            Relation::Even(_) => return text!("would skew ", place),
             Relation::Near => "no ",
             Relation::Apart => "",
         };
@@ -132,6 +132,6 @@ impl PeerRule {
         };
         let values = listed(self.values.iter().map(String::as_str));
         let at = if self.topology == Topology::Host { "on" } else { "in" };
-        format!("{no}agents {whom}{values} {at} the same {place}")
+        text!(no, "agents ", whom, values, " ", at, " the same ", place)
     }
 }

@@ -1,8 +1,8 @@
 //! Reading the fields that several kinds of rules have.
 
-use alloc::{format, string::String};
+use alloc::string::String;
 
-use guildhall_policy::{InvalidSettings, Settings};
+use guildhall_policy::{InvalidSettings, Settings, text};
 
 use super::{Rules, Topology};
 
@@ -35,7 +35,7 @@ pub(super) fn one_of(rule: &mut Settings<'_>, field: &str, words: &[&str]) -> Re
     let word = must_have(rule, field)?;
     words.iter().position(|known| *known == word).ok_or_else(|| {
         let words = listed(words.iter().copied());
-        rule.invalid(field, format!("must be one of {words}"))
+        rule.invalid(field, text!("must be one of ", words))
     })
 }
 
@@ -44,7 +44,7 @@ pub(super) fn whole(rule: &mut Settings<'_>, field: &str, most: u32) -> Result<O
     let Some(number) = rule.number(field)? else { return Ok(None) };
     match (1.0..=f64::from(most)).contains(&number) && f64::from(number as u32) == number {
         true => Ok(Some(number as u32)),
-        false => Err(rule.invalid(field, format!("must be a whole number from 1 to {most}"))),
+        false => Err(rule.invalid(field, text!("must be a whole number from 1 to ", most))),
     }
 }
 
