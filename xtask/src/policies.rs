@@ -13,6 +13,10 @@ use crate::record::{self, Entry};
 /// The stock policies, by the name of their folder and of their component.
 const POLICIES: [&str; 5] = ["round-robin", "least-loaded", "resource-fit", "affinity", "weighted"];
 
+/// Those of them that are made for size: made for speed, they would have more bytes than a
+/// stock policy may.
+const SMALL: [&str; 1] = ["affinity"];
+
 /// A stock component stays below this.
 const MOST_BYTES: usize = 64 << 10;
 
@@ -90,19 +94,22 @@ fn choose(rustc: Option<PathBuf>, entries: &[Entry]) -> anyhow::Result<Toolchain
 }
 
 fn build(toolchain: &Toolchain) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let profile = |policy: &str| if SMALL.contains(&policy) { "policy-small" } else { "policy" };
     let target_dir = target_dir();
-    let mut cargo = toolchain.cargo(&workspace(), &target_dir)?;
-    cargo.args(["--locked", "--profile", "policy"]);
-    for policy in POLICIES {
-        cargo.args(["-p", &format!("guildhall-policy-{policy}")]);
+    for one in ["policy", "policy-small"] {
+        let mut cargo = toolchain.cargo(&workspace(), &target_dir)?;
+        cargo.args(["--locked", "--profile", one]);
+        for policy in POLICIES.iter().filter(|policy| profile(policy) == one) {
+            cargo.args(["-p", &format!("guildhall-policy-{policy}")]);
+        }
+        let status = cargo.status().context("cannot run cargo")?;
+        ensure!(status.success(), "the policies do not compile with {}", toolchain.identity);
     }
-    let status = cargo.status().context("cannot run cargo")?;
-    ensure!(status.success(), "the policies do not compile with {}", toolchain.identity);
     POLICIES
         .into_iter()
         .map(|policy| {
             let module = format!("guildhall_policy_{}.wasm", policy.replace('-', "_"));
-            let module = target_dir.join("wasm32-unknown-unknown/policy").join(module);
+            let module = target_dir.join("wasm32-unknown-unknown").join(profile(policy)).join(module);
             let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
             let component = encode(&module).with_context(|| format!("policy {policy}"))?;
             accept(toolchain, policy, &component)?;

@@ -111,6 +111,7 @@ impl Fleet {
 
     /// A refusal that counts why each host was not taken: for what
     /// [`unavailable`](Self::unavailable) says, and else for what `why` says.
+    #[cold]
     pub fn refuse(&self, request: &Request, mut why: impl FnMut(usize) -> Option<String>) -> Refusal {
         let mut rejections: Vec<Rejection> = Vec::new();
         for (at, host) in self.iter().enumerate() {

@@ -72,6 +72,7 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
+    #[cold]
     pub fn number(&mut self, field: &str) -> Result<Option<f64>, InvalidSettings> {
         match self.take(field, "a number")? {
             Some(Value::Number(number)) => Ok(Some(number)),
@@ -84,6 +85,7 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
+    #[cold]
     pub fn text(&mut self, field: &str) -> Result<Option<String>, InvalidSettings> {
         match self.take(field, "text")? {
             Some(Value::Text(text)) => Ok(Some(text)),
@@ -96,6 +98,7 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is something else.
+    #[cold]
     pub fn flag(&mut self, field: &str) -> Result<Option<bool>, InvalidSettings> {
         match self.take(field, "true or false")? {
             Some(Value::Flag(flag)) => Ok(Some(flag)),
@@ -145,6 +148,7 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// [`InvalidSettings`] when the field is there and is not a list of texts.
+    #[cold]
     pub fn texts(&mut self, field: &str) -> Result<Vec<String>, InvalidSettings> {
         self.must_not_be_a_value(field, "a list")?;
         let mut texts = Vec::new();
@@ -155,11 +159,13 @@ impl Settings<'_> {
     }
 
     /// Blames a field of this object, for a policy's own checks.
+    #[cold]
     pub fn invalid(&self, field: &str, problem: impl Into<String>) -> InvalidSettings {
         InvalidSettings::new(text!(self.path, field), problem)
     }
 
     /// Takes what is at this field itself.
+    #[cold]
     fn take(&mut self, field: &str, wanted: &str) -> Result<Option<Value>, InvalidSettings> {
         let path = text!(self.path, field);
         if let Some(at) = self.left.iter().position(|left| left.path == path) {
@@ -174,6 +180,7 @@ impl Settings<'_> {
         }
     }
 
+    #[cold]
     fn must_not_be_a_value(&self, field: &str, wanted: &str) -> Result<(), InvalidSettings> {
         let path = text!(self.path, field);
         match self.left.iter().find(|left| left.path == path) {
@@ -182,6 +189,7 @@ impl Settings<'_> {
         }
     }
 
+    #[cold]
     fn wrong(&self, field: &str, wanted: &str, found: &Value) -> InvalidSettings {
         let found = match found {
             Value::Flag(_) => "true or false",

@@ -340,6 +340,7 @@ impl Refusal {
     }
 
     /// Refuses because of all these, of so many hosts.
+    #[cold]
     pub fn because(hosts: usize, rejections: Vec<Rejection>) -> Self {
         if hosts == 0 {
             return Self { rejections, ..Self::new("there are no hosts") };

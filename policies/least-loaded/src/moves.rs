@@ -12,6 +12,7 @@ const WORTH_WHILE: f64 = 0.1;
 
 /// Moves agents from the most to the least loaded host, one at a time, until no move is
 /// worth its while.
+#[cold]
 pub(crate) fn propose(weights: &Weights, fleet: &Fleet, placed: &[Placed], most: usize) -> Vec<Move> {
     // Beyond what each host reported: what these moves bring it, and take from it.
     let mut moved: Vec<i64> = alloc::vec![0; fleet.len()];
