@@ -50,7 +50,7 @@ impl Command {
 }
 
 /// Which policy is meant, and its settings.
-#[derive(clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Subject {
     /// The policy: a component, a folder with `policy.wasm`, or the name of a built-in one.
     policy: String,
