@@ -24,8 +24,8 @@ pub(super) enum Event {
     Drains(usize),
     /// A host that drained ends.
     Ends(usize),
-    /// The policy is asked for moves, for the `nth` time since hosts joined.
-    Rebalances { nth: u32 },
+    /// The policy is asked for moves, since hosts joined.
+    Rebalances,
     /// The loads are looked at.
     Look,
 }

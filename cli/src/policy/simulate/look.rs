@@ -26,7 +26,7 @@ impl Look {
     pub(super) fn at(now: Duration, loads: &[f64], waiting: usize) -> Self {
         let sum: f64 = loads.iter().sum();
         Self {
-            at_s: now.as_secs_f64(),
+            at_s: now.as_millis() as f64 / 1e3,
             mean: sum / loads.len().max(1) as f64,
             max: loads.iter().copied().fold(0.0, f64::max),
             waiting,

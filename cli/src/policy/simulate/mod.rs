@@ -97,7 +97,10 @@ pub(crate) struct Simulate {
 #[derive(Clone, Copy, Debug)]
 struct Span {
     until: Option<Duration>,
+    /// Loads are looked at from the one to the other, the same for all policies: until the
+    /// end, or the last agent and the last change of the fleet's size.
     warm_up: Duration,
+    last_look: Duration,
     look_every: Duration,
 }
 
@@ -114,9 +117,11 @@ impl Simulate {
         let span = self.span(&trace);
         let mut outcomes = Vec::new();
         for Trial { label, subject } in &self.policies {
-            let (_, policy, settings) = subject.load().with_context(|| format!("--policy {label}"))?;
+            let named = || format!("--policy {label}");
+            let (_, policy, settings) = subject.load().with_context(named)?;
             let begun = Instant::now();
-            let notes = World::new(&self.fleet, &trace, span, (&policy, &settings), self.seed)?.live()?;
+            let world = World::new(&self.fleet, &trace, span, (&policy, &settings), self.seed);
+            let notes = world.with_context(named)?.live()?;
             let identity = ((**policy.identity()).clone(), settings);
             outcomes.push(Outcome::new(label.clone(), identity, notes, begun.elapsed()));
         }
@@ -158,9 +163,11 @@ impl Simulate {
 
     fn span(&self, trace: &Trace) -> Span {
         let until = self.until.map(seconds);
-        let all = until.unwrap_or(trace.last_arrival());
+        let scaled = self.fleet.scale_out.iter().chain(&self.fleet.scale_in).map(|scale| scale.at);
+        let all = until.unwrap_or_else(|| scaled.fold(trace.last_arrival(), Duration::max));
         Span {
             until,
+            last_look: all,
             warm_up: self.warm_up.map_or(trace.mean_stay().min(all / 2), seconds),
             look_every: (all / LOOKS).max(LOOK_EVERY),
         }
@@ -175,7 +182,7 @@ impl Simulate {
         );
         self.until.map_or(Ok(()), |until| above_zero("--until", until))?;
         let warm_up = self.warm_up.unwrap_or_default();
-        ensure!((0.0..1e9).contains(&warm_up), "--warm-up {warm_up} is not from zero on");
+        ensure!((0.0..1e9).contains(&warm_up), "--warm-up {warm_up} is not from 0 to a billion");
         Ok(())
     }
 }

@@ -93,7 +93,7 @@ impl Outcome {
             label,
             policy,
             settings,
-            seconds: notes.end.as_secs_f64(),
+            seconds: notes.end.as_millis() as f64 / 1e3,
             placed: notes.placed,
             given_up: notes.given_up,
             restarted: notes.restarted,

@@ -49,7 +49,9 @@ pub(super) fn read(file: &Path, stay: f64, seed: u64) -> anyhow::Result<Roll> {
 /// The calls of one function.
 fn called(row: &Row<'_>, roll: &mut Roll, stay: f64, chance: &mut StdRng) -> anyhow::Result<()> {
     for minute in 1..=row.len() - NAMES.len() {
-        for nth in 0..row.whole(NAMES.len() + minute - 1, &format!("minute {minute}"))? {
+        let calls = row.whole(NAMES.len() + minute - 1, &format!("minute {minute}"))?;
+        roll.has_room(calls)?;
+        for nth in 0..calls {
             roll.add(Read {
                 guild: row.text(APP),
                 agent: &format!("{:.HASH$}-{minute}-{nth}", row.text(FUNCTION)),

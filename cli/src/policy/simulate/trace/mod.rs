@@ -30,8 +30,8 @@ use super::options::{Fleet, Invented};
 
 pub(super) use invent::exponential;
 
-/// Agents that one simulation can hold in some GiB of memory.
-const MOST_AGENTS: usize = 20_000_000;
+/// Agents of a trace: so many take some GiB of memory.
+const MOST_AGENTS: u64 = 20_000_000;
 
 /// The share of agents that ask for no more than what counts as a typical large one.
 const TYPICAL: f64 = 0.9;
@@ -172,11 +172,15 @@ struct Roll {
 }
 
 impl Roll {
+    /// Whether so many more can be read.
+    fn has_room(&self, more: u64) -> anyhow::Result<()> {
+        let all = more.saturating_add(self.agents.len() as u64);
+        ensure!(all <= MOST_AGENTS, "there are more than {MOST_AGENTS} agents: take fewer lines");
+        Ok(())
+    }
+
     fn add(&mut self, read: Read<'_>) -> anyhow::Result<()> {
-        ensure!(
-            self.agents.len() < MOST_AGENTS,
-            "there are more than {MOST_AGENTS} agents: take fewer lines"
-        );
+        self.has_room(1)?;
         if !self.guilds.contains_key(read.guild) {
             let guild = (self.guilds.len(), GuildId::new(read.guild)?);
             self.guilds.insert(read.guild.to_owned(), guild);

@@ -48,7 +48,7 @@ pub(super) struct World<'a> {
     coming: usize,
     /// Agents that have come, and have no host.
     waiting: usize,
-    /// Changes of the fleet's size that are to come, or not yet rebalanced.
+    /// Changes of the fleet's size that are to come.
     planned: usize,
     /// The agents of each guild that have a host, if the policy wants to know.
     peers: Option<Vec<BTreeSet<usize>>>,
@@ -189,12 +189,14 @@ impl<'a> World<'a> {
             Event::Joins(hosts) => self.joins(hosts)?,
             Event::Drains(hosts) => self.drains(hosts),
             Event::Ends(host) => self.ends(host),
-            Event::Rebalances { nth } => self.rebalances(nth),
+            Event::Rebalances => self.rebalances(),
             Event::Look => {
                 let look = Look::at(self.now, &self.open_loads(), self.waiting);
                 let look = look.with_fragmentation(&self.hosts, self.trace.typical());
                 self.notes.looked(look, self.now >= self.span.warm_up);
-                self.agenda.note(self.now + self.span.look_every, Event::Look);
+                if self.now + self.span.look_every <= self.span.last_look {
+                    self.agenda.note(self.now + self.span.look_every, Event::Look);
+                }
             }
         }
         Ok(())

@@ -19,10 +19,8 @@ const AWAY: Duration = Duration::from_secs(60);
 /// From the order to drain to the host's end.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// From one question for moves to the next, and how many there are after a scale-out, if
-/// the policy always has some.
+/// From one question for moves to the next.
 const REBALANCE_EVERY: Duration = Duration::from_secs(60);
-const REBALANCES: u32 = 60;
 
 /// Agents, on the fullest hosts, that the policy is asked about at once.
 const MOVABLE: usize = 1000;
@@ -44,19 +42,17 @@ impl World<'_> {
         let known = self.hosts.len();
         self.join(hosts)?;
         self.tell(&(known..self.hosts.len()).collect::<Vec<_>>());
-        match self.fleet.moves {
-            0 => self.planned -= 1,
-            _ => self.agenda.note(self.now + REBALANCE_EVERY, Event::Rebalances { nth: 1 }),
+        self.planned -= 1;
+        if self.fleet.moves > 0 {
+            self.agenda.note(self.now + REBALANCE_EVERY, Event::Rebalances);
         }
         Ok(())
     }
 
     /// Asks for moves, and makes them, as long as there are any to be made.
-    pub(super) fn rebalances(&mut self, nth: u32) {
-        match self.moves() {
-            0 => self.planned -= 1,
-            _ if nth == REBALANCES => self.planned -= 1,
-            _ => self.agenda.note(self.now + REBALANCE_EVERY, Event::Rebalances { nth: nth + 1 }),
+    pub(super) fn rebalances(&mut self) {
+        if self.moves() > 0 {
+            self.agenda.note(self.now + REBALANCE_EVERY, Event::Rebalances);
         }
     }
 
