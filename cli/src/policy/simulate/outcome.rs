@@ -21,7 +21,7 @@ pub(super) struct Outcome {
     pub(super) settings: serde_json::Value,
     /// Simulated seconds.
     pub(super) seconds: f64,
-    /// Agents that were started, each once.
+    /// Agents that were started, each once, but for those that were there at the beginning.
     pub(super) placed: u64,
     /// Agents that nobody took as long as they waited.
     pub(super) given_up: u64,

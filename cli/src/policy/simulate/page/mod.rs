@@ -71,7 +71,7 @@ fn plots(outcomes: &[Outcome]) -> String {
             curves: in_order(outcomes, |outcome| &outcome.waits_s, |share, wait| (wait, share)),
         },
         Plot {
-            title: "Fragmentation: free CPU on hosts without room for a large agent",
+            title: "Fragmentation: free CPU where no large agent fits",
             x: "minutes",
             y: "of the free CPU, %",
             from_zero: true,

@@ -38,6 +38,8 @@ struct Axis {
     from: f64,
     to: f64,
     step: f64,
+    /// The largest value.
+    most: f64,
 }
 
 impl Plot<'_> {
@@ -50,7 +52,7 @@ impl Plot<'_> {
                 self.title
             );
         }
-        let x = Axis::over(points().map(|(x, _)| x), true);
+        let x = Axis::over(points().map(|(x, _)| x), true).cut();
         let y = Axis::over(points().map(|(_, y)| y), self.from_zero);
         let across = |value: f64| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
         let down = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
@@ -114,7 +116,12 @@ impl Axis {
         // What is a mark but for rounding is one.
         let from = ((least + step * 1e-9) / step).floor() * step;
         let to = ((least + room - step * 1e-9) / step).ceil() * step;
-        Self { from, to, step }
+        Self { from, to, step, most: most.max(least + room) }
+    }
+
+    /// It ends with the last value, and not with the mark behind it.
+    fn cut(self) -> Self {
+        Self { to: self.most, ..self }
     }
 
     /// How far along the axis a value is, 0 to 1.
@@ -123,7 +130,7 @@ impl Axis {
     }
 
     fn marks(&self) -> impl Iterator<Item = f64> {
-        let marks = ((self.to - self.from) / self.step).round() as u32;
+        let marks = ((self.to - self.from) / self.step + 1e-9).floor() as u32;
         (0..=marks).map(|mark| self.from + f64::from(mark) * self.step)
     }
 
@@ -149,6 +156,8 @@ mod tests {
             let axis = Axis::over(values.iter().copied(), from_zero);
             assert!((axis.from - from).abs() < 1e-9 && (axis.to - to).abs() < 1e-9, "{axis:?}");
             assert_eq!(axis.marks().map(|mark| axis.label(mark)).collect::<Vec<_>>(), labels);
+            let most = values.iter().copied().fold(if from_zero { 0.0 } else { f64::MIN }, f64::max);
+            assert!(most == 0.0 || axis.cut().share(most) == 1.0, "{axis:?}");
         }
     }
 }
