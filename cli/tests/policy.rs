@@ -1,5 +1,7 @@
 //! The commands as a new user types them.
 
+mod simulate;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -92,59 +94,6 @@ fn a_burst_is_shown_as_a_table() {
     insta::assert_snapshot!(done(&mut guildhall(folder.path(), &ask)));
 }
 
-/// The table, without what this machine took.
-fn simulated(folder: &Path, arguments: &[&str]) -> serde_json::Value {
-    let said = done(&mut guildhall(folder, &[&["simulate", "--json"][..], arguments].concat()));
-    let mut said: serde_json::Value = serde_json::from_str(&said).unwrap();
-    for policy in said["policies"].as_array_mut().unwrap() {
-        assert!(policy["decision_us"].take().as_f64().unwrap() > 0.0);
-    }
-    said
-}
-
-#[test]
-fn a_simulation_is_the_same_whenever_it_is_run() {
-    let busy = ["--agents", "4000", "--rate", "40", "--stay", "60", "--hosts", "20", "--arrivals", "bursts"];
-    let busy = [&busy[..], &["--mixed", "--deaths-every", "20", "--heavy-tail"]].concat();
-    let once = simulated(Path::new("."), &busy);
-    assert_eq!(simulated(Path::new("."), &busy), once);
-    assert_ne!(simulated(Path::new("."), &[&busy[..], &["--seed", "2"]].concat()), once);
-    for policy in once["policies"].as_array().unwrap() {
-        assert_eq!((&policy["placed"], &policy["given_up"]), (&4000.into(), &0.into()), "{policy}");
-        assert!(policy["moved"].as_u64().unwrap() > 0, "{policy}");
-        assert!(policy["refused_by_hosts"].as_u64().unwrap() > 0, "{policy}");
-    }
-}
-
-#[test]
-fn a_trace_that_fills_a_host_makes_agents_wait() {
-    let folder = tempfile::tempdir().unwrap();
-    // Two fit; the third waits until the first leaves, and is started a moment later.
-    let trace = "arrives_s, stays_s, agent\n0, 5, a\n0, 100, b\n1.5, 10, c\n";
-    fs::write(folder.path().join("trace.csv"), trace).unwrap();
-    let options = ["--trace", "trace.csv", "--hosts", "1", "--capacity", "2", "--report-every", "1"];
-    let said = simulated(folder.path(), &[&options[..], &["--policy", "least-loaded"]].concat());
-    let outcome = &said["policies"][0];
-    assert_eq!((&said["agents"], &outcome["placed"]), (&3.into(), &3.into()));
-    let longest = outcome["wait_s"]["max"].as_f64().unwrap();
-    assert!((3.5..=6.0).contains(&longest), "{outcome}");
-    insta::assert_snapshot!(
-        [
-            "arrives_s\n1\n",
-            "",
-            "arrives_s,stays_s\n1\n",
-            "arrives_s,stays_s\n1,soon\n",
-            "arrives_s,stays_s\n-1,1\n",
-            "arrives_s,stays_s,agent\n1,1,a*\n",
-        ]
-        .map(|trace| {
-            fs::write(folder.path().join("trace.csv"), trace).unwrap();
-            refused(&mut guildhall(folder.path(), &["simulate", "--trace", "trace.csv"]))
-        })
-        .concat()
-    );
-}
-
 #[test]
 fn what_is_wrong_is_told_where_it_is() {
     let folder = folder();
@@ -166,9 +115,6 @@ fn what_is_wrong_is_told_where_it_is() {
         &["run", "round-robin", "--fleet", "no-such-fleet.yaml"],
         &["run", "round-robin", "--fleet", "typo.yaml"],
         &["run", "round-robin", "--fleet", "glob.yaml"],
-        &["simulate", "--hosts", "0"],
-        &["simulate", "--rate", "0"],
-        &["simulate", "--stay", "NaN"],
         &["publish", "text.wasm", "--redis-url", "redis://localhost"],
         &["publish", "least-loaded", "--redis-url", "http://:hunter2@localhost"],
     ] {

@@ -52,7 +52,7 @@ impl Command {
 }
 
 /// Which policy is meant, and its settings.
-#[derive(clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Subject {
     /// The policy: a component, a chain in JSON, a folder with `policy.wasm`, or built-in
     /// ones by name, with commas between several that decide together.

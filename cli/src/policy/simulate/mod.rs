@@ -2,42 +2,79 @@
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `trace.rs` | which agents come when, and how long they stay: read or invented |
-//! | `world.rs` | hosts, engines and time: what happens to these agents |
-//! | `outcome.rs` | what came of it |
+//! | `options.rs` | what can be set |
+//! | `trace/` | which agents come when, how long they stay and how large they are: read or invented |
+//! | `agenda.rs`, `host.rs`, `world/` | time, hosts and engines: what happens to these agents |
+//! | `look.rs`, `notes.rs`, `reasons.rs` | what is noted meanwhile |
+//! | `quantiles.rs`, `outcome.rs` | what came of it |
+//! | `table.rs`, `page/` | how it is shown |
 //!
 //! Decisions are made by the placement service of the SDK, the same code that engines
-//! run. Nothing reads a clock but for the cost of a decision, and chance comes from a
+//! run. Nothing reads a clock but for what this machine took, and chance comes from a
 //! seed: the same arguments give the same outcome.
 
+mod agenda;
+mod host;
+mod look;
+mod notes;
+mod options;
 mod outcome;
+mod page;
+mod quantiles;
+mod reasons;
+mod table;
 mod trace;
 mod world;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
-use anyhow::ensure;
-use clap::ValueEnum;
+use anyhow::{Context, ensure};
+use serde_json::json;
 
-use self::{outcome::Outcome, trace::Trace, world::World};
-use super::Subject;
+use self::{
+    options::{Fleet, Invented, Trial, above_zero},
+    outcome::Outcome,
+    trace::{Format, Trace},
+    world::World,
+};
+
+/// Looks at the loads in the time of a simulation, and the shortest time between two.
+const LOOKS: u32 = 200;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Simulate {
-    /// A policy to try; several are compared. Settings are those in its folder.
-    #[arg(long = "policy", value_name = "NAME|PATH", default_values = ["round-robin", "least-loaded"])]
-    policies: Vec<String>,
+    /// A policy to try, and its settings if need be: `least-loaded={"choices": 3}`. Several
+    /// are compared. Unset settings: those in its folder, or none.
+    #[arg(long = "policy", value_name = "NAME|PATH[=JSON]", default_values = ["round-robin", "least-loaded"])]
+    policies: Vec<Trial>,
 
-    /// Which agents come when: a CSV file with the columns `arrives_s` and `stays_s`, and
-    /// `guild` and `agent` if they matter. Unset: invented, as the next options say.
+    /// Which agents come when: a CSV file. Unset: invented, as the next options say.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+
+    /// How that file is written. Unset: what its first line looks like.
+    #[arg(long, value_enum, requires = "trace")]
+    trace_format: Option<Format>,
 
     #[command(flatten)]
     invented: Invented,
 
     #[command(flatten)]
     fleet: Fleet,
+
+    /// The second at which it ends. Unset: when all agents have come and nobody waits.
+    #[arg(long, value_name = "SECONDS")]
+    until: Option<f64>,
+
+    /// The second from which on loads count. Unset: as long as an agent stays in the mean,
+    /// at most half of the time.
+    #[arg(long, value_name = "SECONDS")]
+    warm_up: Option<f64>,
 
     /// Where chance begins.
     #[arg(long, default_value_t = 1)]
@@ -46,103 +83,112 @@ pub(crate) struct Simulate {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+
+    /// Write that JSON object to a file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Write a page with plots, which needs nothing but itself.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
-/// Agents that nobody recorded.
-#[derive(Clone, Debug, clap::Args)]
-struct Invented {
-    /// How many agents come.
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    agents: usize,
-
-    /// When they come.
-    #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
-    arrivals: Arrivals,
-
-    /// How many come in a second, in the mean.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
-    rate: f64,
-
-    /// How many seconds they stay, in the mean.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
-    stay: f64,
-
-    /// Most stay shortly, and a few very long (Pareto with the exponent 1.5).
-    #[arg(long)]
-    heavy_tail: bool,
-}
-
-/// When agents come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Arrivals {
-    /// Each for itself.
-    Poisson,
-    /// Guilds of fifty at once.
-    Bursts,
-    /// More by day than by night; a day has an hour.
-    Diurnal,
-}
-
-/// The fleet that they come to.
-#[derive(Clone, Debug, clap::Args)]
-struct Fleet {
-    /// How many hosts there are.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    hosts: usize,
-
-    /// Agents that a host takes.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    capacity: u32,
-
-    /// Every third host takes half as many, every third twice as many.
-    #[arg(long)]
-    mixed: bool,
-
-    /// Engines that decide at once, each by itself.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    engines: usize,
-
-    /// Seconds between two load reports of a host.
-    #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
-    report_every: f64,
-
-    /// Seconds from one death of a host to the next, in the mean; it comes back after a
-    /// minute. Unset: none dies.
-    #[arg(long, value_name = "SECONDS")]
-    deaths_every: Option<f64>,
+/// When a simulation ends, and when loads are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    until: Option<Duration>,
+    /// Loads are looked at from the one to the other, the same for all policies: until the
+    /// end, or the last agent and the last change of the fleet's size.
+    warm_up: Duration,
+    last_look: Duration,
+    look_every: Duration,
 }
 
 impl Simulate {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         self.check()?;
         let trace = match &self.trace {
-            Some(file) => Trace::read(file)?,
-            None => Trace::invent(&self.invented, self.seed)?,
+            Some(file) => {
+                let largest = self.fleet.largest();
+                Trace::read(file, self.trace_format, (self.invented.stay, self.seed), largest)?
+            }
+            None => Trace::invent(&self.invented, &self.fleet, self.seed)?,
         };
+        let span = self.span(&trace);
         let mut outcomes = Vec::new();
-        for policy in &self.policies {
-            let subject = Subject { policy: policy.clone(), settings: None };
-            let (_, policy, settings) = subject.load()?;
-            outcomes.push(World::new(&self.fleet, &policy, &settings, self.seed)?.live_through(&trace)?);
+        for Trial { label, subject } in &self.policies {
+            let named = || format!("--policy {label}");
+            let (_, policy, settings) = subject.load().with_context(named)?;
+            let begun = Instant::now();
+            let world = World::new(&self.fleet, &trace, span, (&policy, &settings), self.seed);
+            let notes = world.with_context(named)?.live()?;
+            let identity = ((**policy.identity()).clone(), settings);
+            outcomes.push(Outcome::new(label.clone(), identity, notes, begun.elapsed()));
+        }
+        let all = json!({
+            "agents": trace.len() - trace.warm(), "warm": trace.warm(), "hosts": self.fleet.hosts,
+            "engines": self.fleet.engines, "report_every_s": self.fleet.report_every, "seed": self.seed,
+            "policies": outcomes,
+        });
+        if let Some(file) = &self.out {
+            write(file, format!("{all}\n"))?;
+        }
+        if let Some(file) = &self.html {
+            write(file, page::page(&self.about(&trace), span, &outcomes))?;
         }
         match self.json {
-            true => println!("{}", serde_json::json!({"agents": trace.len(), "policies": outcomes})),
-            false => println!("{}", Outcome::table(&outcomes)),
+            true => println!("{all}"),
+            false => println!("{}", table::table(&outcomes)),
         }
         Ok(())
     }
 
-    fn check(&self) -> anyhow::Result<()> {
-        let Fleet { hosts, engines, report_every, deaths_every, .. } = &self.fleet;
-        ensure!(*hosts > 0 && *engines > 0, "there must be a host and an engine");
-        let mut times = vec![("--rate", self.invented.rate), ("--stay", self.invented.stay)];
-        times.push(("--report-every", *report_every));
-        times.extend(deaths_every.map(|every| ("--deaths-every", every)));
-        for (name, value) in times {
-            ensure!(value.is_finite() && value > 0.0 && value < 1e9, "{name} {value} is not above zero");
+    /// What was simulated, in one sentence.
+    fn about(&self, trace: &Trace) -> String {
+        let Fleet { hosts, engines, report_every, .. } = &self.fleet;
+        let from = match &self.trace {
+            Some(file) => format!(" of {}", file.display()),
+            None => String::new(),
+        };
+        let warm = match trace.warm() {
+            0 => String::new(),
+            warm => format!(" beside {warm} that are there at the beginning"),
+        };
+        let agents = trace.len() - trace.warm();
+        format!(
+            "{agents} agents{from}{warm}, {hosts} hosts that report every {report_every} s, {engines} engines, seed {}.",
+            self.seed
+        )
+    }
+
+    fn span(&self, trace: &Trace) -> Span {
+        let until = self.until.map(seconds);
+        let scaled = self.fleet.scale_out.iter().chain(&self.fleet.scale_in).map(|scale| scale.at);
+        let all = until.unwrap_or_else(|| scaled.fold(trace.last_arrival(), Duration::max));
+        Span {
+            until,
+            last_look: all,
+            warm_up: self.warm_up.map_or(trace.mean_stay().min(all / 2), seconds),
+            look_every: (all / LOOKS).max(LOOK_EVERY),
         }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.fleet.check()?;
+        self.invented.check()?;
+        ensure!(
+            self.trace.is_none() || !self.invented.warm,
+            "--warm is for invented agents, and not for those of a --trace"
+        );
+        self.until.map_or(Ok(()), |until| above_zero("--until", until))?;
+        let warm_up = self.warm_up.unwrap_or_default();
+        ensure!((0.0..1e9).contains(&warm_up), "--warm-up {warm_up} is not from 0 to a billion");
         Ok(())
     }
+}
+
+fn write(file: &Path, text: String) -> anyhow::Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Simulated time from so many seconds; a billion of them at most.
