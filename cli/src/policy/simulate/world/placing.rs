@@ -43,7 +43,7 @@ impl World<'_> {
         let waited = self.now - life.since;
         match self.find(agent) {
             Ok(host) => {
-                self.notes.placed += u64::from(life.lives == 0);
+                self.notes.placed += u64::from(life.lives == 0 && agent >= self.trace.warm());
                 self.notes.waited(waited);
                 self.waiting -= 1;
                 self.started(agent, host);
