@@ -14,7 +14,9 @@ use std::{
 use clap::Parser;
 use guildhall::{
     ids::HostId,
-    placement::{BuiltIn, CompiledCache, PolicyArtifact, PolicyChoice, PublicKey, Sha256Digest, Trust},
+    placement::{
+        BuiltIn, CompiledCache, Imports, PolicyArtifact, PolicyChoice, PublicKey, Sha256Digest, Trust,
+    },
     registry::RedisRegistry,
     resources::Amounts,
 };
@@ -107,6 +109,11 @@ pub struct HostArgs {
     /// `refuse` for nothing.
     #[arg(long, env = "POLICY_FALLBACK", value_name = "NAME", default_value = "round-robin")]
     pub policy_fallback: String,
+
+    /// What a policy may import: `nothing`, or `wasi` for stand-ins whose clocks stand still
+    /// and whose random numbers come from a fixed seed, without files or network.
+    #[arg(long, env = "POLICY_IMPORTS", value_name = "WHAT", default_value = "nothing")]
+    pub policy_imports: String,
 
     /// A policy that decides in the shadow of the one in charge, and changes nothing; the
     /// log says once a minute how often it differs. As for `POLICY`, without `fleet`.
@@ -219,6 +226,8 @@ pub struct HostConfig {
     pub trust: Trust,
     /// What decides when the policy fails again and again; `None`: nothing.
     pub policy_fallback: Option<BuiltIn>,
+    /// What a policy may import.
+    pub policy_imports: Imports,
     /// A policy in the shadow of the one in charge.
     pub shadow_policy: Option<PolicyArtifact>,
     /// Where decisions are written down.
@@ -249,6 +258,7 @@ impl HostConfig {
             policy_settings: serde_json::Value::Null,
             trust: Trust::default(),
             policy_fallback: Some(BuiltIn::RoundRobin),
+            policy_imports: Imports::default(),
             shadow_policy: None,
             record_decisions: None,
             policy_cache: CompiledCache::default(),
@@ -375,6 +385,14 @@ impl HostArgs {
         if !policy_settings.is_object() && !policy_settings.is_null() {
             check.mistake("POLICY_SETTINGS", &self.policy_settings, "is not a JSON object");
         }
+        let policy_imports = match self.policy_imports.as_str() {
+            "nothing" => Imports::Refused,
+            "wasi" => Imports::WasiStubs,
+            other => {
+                check.mistake("POLICY_IMPORTS", other, "is neither nothing nor wasi");
+                Imports::Refused
+            }
+        };
         let shadow_policy = match self.shadow_policy.as_str() {
             "" => None,
             shadow => check.check("SHADOW_POLICY", &shadow, PolicyArtifact::named(shadow)),
@@ -432,6 +450,7 @@ impl HostArgs {
             policy_settings,
             trust: Trust { pinned, keys },
             policy_fallback,
+            policy_imports,
             shadow_policy,
             record_decisions: self.record_decisions.clone().filter(|folder| !folder.as_os_str().is_empty()),
             policy_cache,

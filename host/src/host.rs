@@ -132,6 +132,7 @@ impl Host {
             .compiled_cache(config.policy_cache.clone())
             .trust(config.trust.clone())
             .fallback(config.policy_fallback)
+            .policy_imports(config.policy_imports)
             .shadow(config.shadow_policy.clone())
             .record(config.record_decisions.clone())
             .build()

@@ -56,7 +56,7 @@ impl Check {
                 "{}",
                 json!({
                     "name": identity.name, "sha256": identity.sha256, "bytes": artifact.component.len(),
-                    "contract": policy.contract(), "interfaces": policy.interfaces(), "imports": [],
+                    "contract": policy.contract(), "interfaces": policy.interfaces(), "imports": policy.stubbed(),
                     "parts": parts, "needs_ticket": needs.ticket, "needs_peers": needs.peers,
                     "settings_schema": schema, "signed": artifact.signature.is_some(), "settings": settings, "costs": costs,
                 })
@@ -75,7 +75,10 @@ impl Check {
         if !parts.is_empty() {
             println!("chain of   {}", parts.join(", "));
         }
-        println!("imports    nothing");
+        match policy.stubbed() {
+            [] => println!("imports    nothing"),
+            stubbed => println!("imports    {}, with stand-ins", stubbed.join(", ")),
+        }
         let wanted = [(needs.ticket, "a ticket"), (needs.peers, "where the guild's other agents are")];
         let wanted: Vec<_> = wanted.into_iter().filter_map(|(needed, what)| needed.then_some(what)).collect();
         println!(

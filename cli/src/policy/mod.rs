@@ -11,7 +11,7 @@ mod simulate;
 
 use anyhow::{Context, ensure};
 use clap::Subcommand;
-use guildhall::placement::{CompiledCache, Policy, PolicyArtifact};
+use guildhall::placement::{CompiledCache, Imports, Policy, PolicyArtifact};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -61,6 +61,11 @@ struct Subject {
     /// Its settings, a JSON object. Unset: those in its folder, or none.
     #[arg(long, value_name = "JSON")]
     settings: Option<String>,
+
+    /// Let it import WASI, and give it stand-ins: clocks that stand still, random numbers
+    /// from a fixed seed, no files, no network.
+    #[arg(long)]
+    wasi_stubs: bool,
 }
 
 impl Subject {
@@ -75,7 +80,8 @@ impl Subject {
     /// The policy, ready to be started, and its settings.
     fn load(&self) -> anyhow::Result<(PolicyArtifact, Policy, serde_json::Value)> {
         let artifact = self.artifact()?;
-        let policy = Policy::load(&artifact, &CompiledCache::default())?;
+        let imports = if self.wasi_stubs { Imports::WasiStubs } else { Imports::Refused };
+        let policy = Policy::load_with(&artifact, &CompiledCache::default(), imports)?;
         let settings = artifact.settings.clone().unwrap_or_default();
         Ok((artifact, policy, settings))
     }

@@ -34,7 +34,8 @@ impl Replay {
         let mut replay = guildhall::placement::Replay::new(CompiledCache::default(), PolicyLimits::default());
         let same_again = self.policy.is_none();
         if let Some(policy) = self.policy {
-            let (_, policy, settings) = Subject { policy, settings: self.settings }.load()?;
+            let (_, policy, settings) =
+                Subject { policy, settings: self.settings, wasi_stubs: false }.load()?;
             replay = replay.by(policy, settings);
         }
         while let Some(entry) = log.next_entry()? {

@@ -186,6 +186,8 @@ pub(super) struct Bounds {
     /// system call, which a decision of a few microseconds never makes.
     first_tick: Option<Duration>,
     hit: Option<Hit>,
+    /// Where the stand-in for chance is.
+    chance: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -197,12 +199,20 @@ enum Hit {
 
 impl Bounds {
     fn new(limits: &PolicyLimits) -> Self {
-        Self { limits: limits.clone(), memory: 0, table: 0, first_tick: None, hit: None }
+        Self { limits: limits.clone(), memory: 0, table: 0, first_tick: None, hit: None, chance: 0 }
     }
 
     fn begin(&mut self) {
         self.first_tick = None;
         self.hit = None;
+    }
+
+    /// The next number that only looks like chance (SplitMix64).
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// CPU time is what counts, not time on the wall: a machine that is too busy

@@ -12,6 +12,7 @@ use super::{
     instance::{Bounds, Instance},
     limits::PolicyLimits,
     runtime::{Runtime, runtime},
+    stubs,
     types::PolicyIdentity,
     wit::Ready,
 };
@@ -27,6 +28,17 @@ pub enum Compiled {
     Now,
     /// Its compiled form was in the cache.
     Earlier,
+}
+
+/// What a policy may import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Imports {
+    /// Nothing: a policy that imports anything is refused.
+    #[default]
+    Refused,
+    /// WASI, which it gets stand-ins for: clocks that stand still, random numbers from a
+    /// fixed seed, no environment, no files. What else it calls of WASI traps.
+    WasiStubs,
 }
 
 /// A policy that is compiled, checked, and ready to be instantiated. Clones share it.
@@ -51,6 +63,8 @@ pub(super) enum Form {
 pub(super) struct Component {
     pub(super) ready: Ready<Bounds>,
     pub(super) runtime: &'static Runtime,
+    /// What it imports, and gets a stand-in for.
+    stubbed: Vec<String>,
 }
 
 /// One policy of a chain.
@@ -69,11 +83,23 @@ impl Policy {
     /// not export what a policy exports; of a chain, when that is so of one of its
     /// policies.
     pub fn load(artifact: &PolicyArtifact, cache: &CompiledCache) -> Result<Self, LoadError> {
+        Self::load_with(artifact, cache, Imports::Refused)
+    }
+
+    /// Loads a policy that may import something.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn load_with(
+        artifact: &PolicyArtifact,
+        cache: &CompiledCache,
+        imports: Imports,
+    ) -> Result<Self, LoadError> {
         artifact.check()?;
         let identity = Arc::new(artifact.identity());
         let (form, compiled) = match ChainDocument::of(artifact)? {
-            Some(chain) => chain.load(cache)?,
-            None => Self::load_component(&identity, artifact, cache)?,
+            Some(chain) => chain.load(cache, imports)?,
+            None => Self::load_component(&identity, artifact, cache, imports)?,
         };
         tracing::debug!(policy = %identity, ?compiled, "policy loaded");
         Ok(Self(Arc::new(Loaded { artifact: artifact.clone(), identity, compiled, form })))
@@ -83,17 +109,22 @@ impl Policy {
         identity: &PolicyIdentity,
         artifact: &PolicyArtifact,
         cache: &CompiledCache,
+        imports: Imports,
     ) -> Result<(Form, Compiled), LoadError> {
         let runtime = runtime()?;
         let (component, compiled) = compile(runtime, identity, &artifact.component, cache)?;
-        check_imports(runtime, &identity.name, &component)?;
+        let stubbed = check_imports(runtime, &identity.name, &component, imports)?;
         let wrong_world = |error: wasmtime::Error| LoadError::WrongWorld {
             name: identity.name.clone(),
             source: error.into_boxed_dyn_error(),
         };
-        let linked = Linker::new(&runtime.engine).instantiate_pre(&component).map_err(wrong_world)?;
+        let mut linker = Linker::new(&runtime.engine);
+        if !stubbed.is_empty() {
+            stubs::link(&mut linker, &component).map_err(wrong_world)?;
+        }
+        let linked = linker.instantiate_pre(&component).map_err(wrong_world)?;
         let ready = Ready::new(&component, linked).map_err(wrong_world)?;
-        Ok((Form::Single(Component { ready, runtime }), compiled))
+        Ok((Form::Single(Component { ready, runtime, stubbed }), compiled))
     }
 
     /// Which policy it is.
@@ -119,6 +150,14 @@ impl Policy {
         match &self.0.form {
             Form::Single(component) => component.ready.interfaces(),
             Form::Chain(_) => Vec::new(),
+        }
+    }
+
+    /// What it imports of WASI, and gets a stand-in for.
+    pub fn stubbed(&self) -> &[String] {
+        match &self.0.form {
+            Form::Single(component) => &component.stubbed,
+            Form::Chain(_) => &[],
         }
     }
 
@@ -180,16 +219,19 @@ fn compile(
     Ok((component, Compiled::Now))
 }
 
+/// What the component imports, if it may.
 fn check_imports(
     runtime: &Runtime,
     name: &str,
     component: &wasmtime::component::Component,
-) -> Result<(), LoadError> {
+    allowed: Imports,
+) -> Result<Vec<String>, LoadError> {
     let component = component.component_type();
     let imports: Vec<String> =
         component.imports(&runtime.engine).map(|(import, _)| import.to_owned()).collect();
-    match imports.is_empty() {
-        true => Ok(()),
+    let fine = |import: &String| allowed == Imports::WasiStubs && import.starts_with(stubs::PREFIX);
+    match imports.iter().all(fine) {
+        true => Ok(imports),
         false => Err(LoadError::Imports { name: name.to_owned(), imports }),
     }
 }

@@ -6,6 +6,8 @@ use wit_parser::Resolve;
 /// The bodies of a policy's functions, in the canonical ABI. The default policy is
 /// well-behaved and always chooses the host `a`.
 pub(crate) struct Policy {
+    /// Imports of the module, of what [`WASI`] has.
+    pub(crate) imports: &'static str,
     /// Fields of the module.
     pub(crate) module: &'static str,
     /// Gets `$settings` and `$len`; leaves the address of its result.
@@ -48,12 +50,27 @@ pub(crate) mod result {
     pub(crate) const NEITHER: &str = "(i32.const 1856)";
 }
 
+/// Some of WASI, for modules that import it.
+const WASI: [&str; 3] = [
+    "package wasi:clocks@0.2.0; interface monotonic-clock { now: func() -> u64; }",
+    "package wasi:random@0.2.0; interface random { get-random-u64: func() -> u64; }",
+    "package wasi:sockets@0.2.0; interface network { connect: func(port: u16); }",
+];
+
+const WITH_WASI: &str = "package test:world;
+    world with-wasi {
+        import wasi:clocks/monotonic-clock@0.2.0;
+        import wasi:random/random@0.2.0;
+        import wasi:sockets/network@0.2.0;
+        include guildhall:placement/placement@0.2.0;
+    }";
+
 /// Misbehave when the agent's id has three letters, as `bad` has; else choose `a`.
 pub(crate) const IF_BAD: &str = "(i32.eq (i32.load offset=12 (local.get $request)) (i32.const 3))";
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { module: "", configure: result::FINE, observe: "", place: result::FINE }
+        Self { imports: "", module: "", configure: result::FINE, observe: "", place: result::FINE }
     }
 }
 
@@ -66,9 +83,10 @@ impl Policy {
 
     /// The core module.
     pub(crate) fn module(&self) -> Vec<u8> {
-        let Self { module, configure, observe, place } = self;
+        let Self { imports, module, configure, observe, place } = self;
         let text = format!(
             r#"(module
+                {imports}
                 (memory (export "memory") 64)
                 (global $free (mut i32) (i32.const 2000000))
                 (global $asked (mut i32) (i32.const 0))
@@ -140,7 +158,16 @@ impl Policy {
         let mut module = self.module();
         let mut resolve = Resolve::default();
         let package = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/wit/0.2")).unwrap().0;
-        let world = resolve.select_world(&[package], Some("placement")).unwrap();
+        let world = match self.imports {
+            "" => resolve.select_world(&[package], Some("placement")).unwrap(),
+            _ => {
+                for wit in WASI {
+                    resolve.push_str("wasi.wit", wit).unwrap();
+                }
+                let package = resolve.push_str("world.wit", WITH_WASI).unwrap();
+                resolve.select_world(&[package], None).unwrap()
+            }
+        };
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
     }

@@ -14,6 +14,7 @@ mod released;
 mod replacing;
 mod sources;
 mod stock;
+mod stubbed;
 mod trust;
 
 use guildhall::{

@@ -27,7 +27,8 @@ impl FromStr for Trial {
         if let Some(settings) = settings {
             serde_json::from_str::<serde_json::Value>(settings).context("what follows the = is no JSON")?;
         }
-        let subject = Subject { policy: policy.to_owned(), settings: settings.map(str::to_owned) };
+        let subject =
+            Subject { policy: policy.to_owned(), settings: settings.map(str::to_owned), wasi_stubs: false };
         Ok(Self { label: written.to_owned(), subject })
     }
 }

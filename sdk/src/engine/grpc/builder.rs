@@ -19,7 +19,8 @@ use crate::{
     engine::EngineError,
     fleet::Fleet,
     placement::{
-        BuiltIn, CompiledCache, PolicyArtifact, PolicyChoice, PolicyFiles, PolicyLimits, PolicySource, Trust,
+        BuiltIn, CompiledCache, Imports, PolicyArtifact, PolicyChoice, PolicyFiles, PolicyLimits,
+        PolicySource, Trust,
     },
     registry::{FleetPolicy, Registry},
 };
@@ -95,6 +96,7 @@ impl Default for GrpcEngineBuilder {
                 settings: serde_json::Value::Null,
                 cache: CompiledCache::default(),
                 limits: PolicyLimits::default(),
+                imports: Imports::default(),
                 trust: Trust::default(),
                 fallback: Some(BuiltIn::RoundRobin.into()),
             },
@@ -172,6 +174,12 @@ impl GrpcEngineBuilder {
     /// What the policy may use.
     pub fn policy_limits(mut self, limits: PolicyLimits) -> Self {
         self.preparation.limits = limits;
+        self
+    }
+
+    /// What the policy may import; unless told, nothing.
+    pub fn policy_imports(mut self, imports: Imports) -> Self {
+        self.preparation.imports = imports;
         self
     }
 

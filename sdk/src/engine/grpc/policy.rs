@@ -14,7 +14,7 @@ use super::Shared;
 use crate::{
     engine::EngineError,
     placement::{
-        Comparison, CompiledCache, Fallback, LoadError, PlacementService, Policy, PolicyArtifact,
+        Comparison, CompiledCache, Fallback, Imports, LoadError, PlacementService, Policy, PolicyArtifact,
         PolicyLimits, PolicySource, Shadow, Trust,
     },
 };
@@ -29,6 +29,7 @@ pub(super) struct Preparation {
     pub(super) settings: serde_json::Value,
     pub(super) cache: CompiledCache,
     pub(super) limits: PolicyLimits,
+    pub(super) imports: Imports,
     pub(super) trust: Trust,
     /// The policy that decides when another one fails again and again.
     pub(super) fallback: Option<PolicyArtifact>,
@@ -63,7 +64,7 @@ impl Preparation {
         let this = self.clone();
         let loaded = spawn_blocking(move || {
             this.trust.check(&artifact)?;
-            Ok::<_, LoadError>((Policy::load(&artifact, &this.cache)?, artifact.settings))
+            Ok::<_, LoadError>((Policy::load_with(&artifact, &this.cache, this.imports)?, artifact.settings))
         });
         let (policy, settings) = loaded.await.map_err(|_| EngineError::ShutDown)??;
         Ok(placement.shadow(policy, settings.unwrap_or_default())?)
@@ -71,7 +72,7 @@ impl Preparation {
 
     fn load(&self, artifact: PolicyArtifact) -> Result<(Policy, serde_json::Value), LoadError> {
         self.trust.check(&artifact)?;
-        let policy = Policy::load(&artifact, &self.cache)?;
+        let policy = Policy::load_with(&artifact, &self.cache, self.imports)?;
         Ok((policy, artifact.settings.unwrap_or_else(|| self.settings.clone())))
     }
 }

@@ -17,7 +17,7 @@ use crate::placement::{
     artifact::{BuiltIn, PolicyArtifact},
     cache::CompiledCache,
     error::LoadError,
-    policy::{Compiled, Form, Link, Policy},
+    policy::{Compiled, Form, Imports, Link, Policy},
 };
 
 /// Policies in a chain at most. Each costs its own decision.
@@ -108,7 +108,11 @@ impl ChainDocument {
     }
 
     /// Loads the policies.
-    pub(in crate::placement) fn load(self, cache: &CompiledCache) -> Result<(Form, Compiled), LoadError> {
+    pub(in crate::placement) fn load(
+        self,
+        cache: &CompiledCache,
+        imports: Imports,
+    ) -> Result<(Form, Compiled), LoadError> {
         let mut compiled = Compiled::Earlier;
         let mut links = Vec::new();
         for entry in self.policies {
@@ -133,7 +137,7 @@ impl ChainDocument {
             if artifact.is_chain() {
                 return Err(problem(format!("{} is a chain itself", artifact.name)));
             }
-            let policy = Policy::load(&artifact, cache)?;
+            let policy = Policy::load_with(&artifact, cache, imports)?;
             if policy.compiled() == Compiled::Now {
                 compiled = Compiled::Now;
             }
