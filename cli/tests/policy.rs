@@ -80,7 +80,7 @@ fn a_new_policy_is_tested_built_checked_and_asked() {
     }
     let ask = ["run", component, "--fleet", "fleet.yaml", "--request", "north.yaml", "--json"];
     let said = done(&mut guildhall(folder.path(), &ask));
-    let wanted = r#"{"agent":"writer","host":"host-b","reason":"fewest agents in the zone"}"#;
+    let wanted = r#"{"agent":"writer","host":"host-b","reason":"score 97 of 100"}"#;
     assert_eq!(said.trim(), wanted);
 
     let again = refused(&mut guildhall(folder.path(), &["new", "keep-in-zone"]));
@@ -129,7 +129,7 @@ fn a_check_for_programs_is_one_json_object() {
     let said = done(&mut guildhall(Path::new("."), &["check", LEAST_LOADED, "--json"]));
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&said["name"], &said["needs_ticket"]), (&"least-loaded".into(), &false.into()));
-    assert_eq!(said["contract"], "guildhall:placement@0.1.0");
+    assert_eq!(said["contract"], "guildhall:placement@0.2.0");
     let memory = said["costs"][2]["memory_bytes"].as_u64().unwrap();
     assert!((1 << 20..16 << 20).contains(&memory), "{memory}");
     assert!(said["costs"][0]["decision_us"].as_f64().unwrap() > 0.0);

@@ -35,6 +35,8 @@ impl World {
                 .env("HOSTNAME", id)
                 .env("LOG_FORMAT", "json");
             command.envs(redis.map(|redis| ("REDIS_URL", redis.url())));
+            // Without a registry they place by load, and that of one machine is anyone's guess.
+            command.envs(redis.is_none().then_some(("MAX_PROCESSES", "1")));
             Program::start(&mut command)
         };
         Self { hosts: ["h1", "h2"].map(start).into(), agents, _dir: dir }
@@ -114,7 +116,7 @@ fn a_static_fleet_needs_no_registry() {
     assert_eq!(lines[..2], ["Agent1 is running", "Agent2 is running"]);
     let mut hosts: Vec<_> = lines[2..].iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
     hosts.sort_unstable();
-    assert_eq!(hosts, ["h1", "h2"], "the least loaded is never the one that just got an agent");
+    assert_eq!(hosts, ["h1", "h2"], "each takes one");
     assert_eq!(world.agents(), 0);
     world.end();
 }

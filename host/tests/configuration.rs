@@ -69,7 +69,7 @@ fn what_cannot_be_used_is_said_to_be() {
         "--policy=Cargo.toml",
         "--policy-sha256=abc",
         "--policy-keys=Cargo.toml",
-        "--policy-fallback=affinity",
+        "--policy-fallback=nobody",
         "--policy-settings={",
         "--policy-settings=7",
         "--labels=zone",

@@ -4,6 +4,7 @@
 #[macro_use]
 mod backends;
 mod crashes;
+mod guilds;
 mod identity;
 mod policies;
 mod refusals;

@@ -136,7 +136,7 @@ fn of_many_hosts_the_last_free_one_is_found() {
 fn wrong_settings_are_named() {
     for (settings, wanted) in [
         ("[]", "the settings must be an object"),
-        (r#"{"wieghts": {}}"#, "wieghts: is not a setting of this policy"),
+        (r#"{"wieghts": 1}"#, "wieghts: is not a setting of this policy"),
         (r#"{"weights": 1}"#, "weights: must be an object, not a number"),
         (r#"{"choices": "two"}"#, "choices: must be a number, not text"),
         (r#"{"choices": 1.5}"#, "choices: must be a whole number from 0 to 1000"),

@@ -86,7 +86,8 @@ fn files_are_named_when_they_cannot_be_read() {
     let error = PolicyArtifact::read(&missing).unwrap_err();
     assert!(matches!(&error, LoadError::Unreadable { path, .. } if *path == missing), "{error}");
     assert!(error.to_string().contains("missing.wasm: No such file"), "{error}");
-    assert!(error.to_string().contains("the built-in policies are round-robin and least-loaded"), "{error}");
+    let named = "(the built-in policies are round-robin, least-loaded, resource-fit, affinity, weighted)";
+    assert!(error.to_string().contains(named), "{error}");
     assert!(matches!(PolicyArtifact::read(dir.path()), Err(LoadError::Unreadable { .. })));
     // A directory without a policy.
     let error = PolicyArtifact::read_directory(dir.path()).unwrap_err();

@@ -57,7 +57,7 @@ const WASI: [&str; 3] = [
     "package wasi:sockets@0.2.0; interface network { connect: func(port: u16); }",
 ];
 
-const WITH_WASI: &str = "package test:world;
+const WITH_WASI: &str = "package test:curious;
     world with-wasi {
         import wasi:clocks/monotonic-clock@0.2.0;
         import wasi:random/random@0.2.0;
