@@ -20,8 +20,6 @@ pub struct Kind {
 pub struct Member {
     /// Its id.
     pub agent: String,
-    /// Its name, as people know it.
-    pub name: String,
     /// Which of the request's kinds it is.
     pub kind: u32,
 }
@@ -122,7 +120,6 @@ pub fn one_by_one(
             one = Request { class_name, labels, resources, ..one };
         }
         one.agent.clone_from(&member.agent);
-        one.name.clone_from(&member.name);
         one.ticket = request.first_ticket.map(|first| first.wrapping_add(nth));
         match place(&one) {
             Ok(at) => {
@@ -130,7 +127,7 @@ pub fn one_by_one(
                 if tell_peers {
                     one.peers.push(Peer {
                         agent: member.agent.clone(),
-                        name: member.name.clone(),
+                        name: String::new(),
                         class_name: one.class_name.clone(),
                         host: fleet[at].id.clone(),
                     });

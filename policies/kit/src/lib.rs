@@ -88,7 +88,7 @@ use alloc::vec::Vec;
 
 pub use fleet::{Fleet, Observed};
 pub use guild::{GuildDecision, GuildRequest, Kind, Member, Mode, one_by_one};
-pub use hash::{agent_of, identity};
+pub use hash::{agent_of, identity, members_of};
 pub use live::Live;
 pub use moves::{Move, Placed};
 pub use settings::{InvalidSettings, Setting, Settings, Value};

@@ -23,7 +23,7 @@ impl Iterator for Draws {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
         // The high half of a product maps it to the bound without a division.
-        Some(((u128::from(mixed) * u128::from(self.bound)) >> 64) as usize)
+        Some((((mixed >> 32) * self.bound) >> 32) as usize)
     }
 }
 

@@ -30,7 +30,7 @@ use alloc::{string::String, vec::Vec};
 
 use guildhall_policy::{
     Candidate, Decision, Fleet, GuildDecision, GuildRequest, InvalidSettings, Mode, Move, Observed, Placed,
-    Policy, Refusal, Request, Settings, Verdict, agent_of, text,
+    Policy, Refusal, Request, Settings, Verdict, agent_of, members_of, text,
 };
 
 pub use weights::Weights;
@@ -95,7 +95,8 @@ impl Policy for LeastLoaded {
 
     fn place_guild(&mut self, fleet: &Fleet, request: &GuildRequest) -> GuildDecision {
         let excluded = positions(fleet, &request.excluded);
-        let choose = |agent| self.choose(fleet, agent_of(&request.guild, agent), &excluded);
+        let identity = members_of(&request.guild);
+        let choose = |agent| self.choose(fleet, identity(agent), &excluded);
         let hosts: Vec<_> = request.members.iter().map(|member| member.agent.as_str()).map(choose).collect();
         let (all, placed) = (hosts.len(), hosts.iter().flatten().count());
         let refusal = (placed < all)

@@ -8,7 +8,7 @@ use super::{
     instance::Instance,
     limits::PolicyLimits,
     policy::{Form, Policy},
-    seat::Table,
+    table::Table,
     types::{Needs, PlacementRequest},
     wit::{Answer, Change, GuildAnswer, GuildQuestion, WireMove, WirePlaced},
 };

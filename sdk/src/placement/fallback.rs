@@ -12,7 +12,8 @@ use super::{
     journal::InCharge,
     limits::PolicyLimits,
     policy::Policy,
-    seat::{Seat, Table},
+    seat::Seat,
+    table::Table,
     types::{Decision, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };

@@ -15,8 +15,7 @@ use super::{
     limits::PolicyLimits,
     policy::Component,
     runtime::Runtime,
-    schema::Schema,
-    settings::Settings,
+    settings::{Schema, Settings},
     types::{Needs, PlacementRequest, PolicyIdentity},
     wit::{Answer, Change, Exports, GuildAnswer, GuildQuestion, Scores, WireMove, WirePlaced},
 };

@@ -45,17 +45,14 @@ mod gang;
 mod instance;
 mod journal;
 mod limits;
-mod log;
 mod policy;
-mod replay;
 mod runtime;
-mod schema;
 mod seat;
 mod service;
 mod settings;
-mod shadow;
 mod source;
 mod stubs;
+mod table;
 mod trust;
 mod types;
 mod wit;
@@ -67,13 +64,13 @@ pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError, Replac
 pub use fallback::{Fallback, PolicyStatus};
 pub use gang::{GuildDecision, GuildMode, GuildRequest, Kind, Member, Move, Placed};
 pub use instance::MAX_REASON_BYTES;
-pub use journal::{Entry, InCharge, Outcome};
+pub use journal::{
+    Comparison, DecisionLog, Difference, Entry, InCharge, Outcome, RecordedDecisions, Replay, ReplayError,
+    Shadow, UnreadableLog,
+};
 pub use limits::PolicyLimits;
-pub use log::{DecisionLog, RecordedDecisions, UnreadableLog};
 pub use policy::{CONTRACT, Compiled, Imports, Policy};
-pub use replay::{Comparison, Difference, Replay, ReplayError};
 pub use service::PlacementService;
-pub use shadow::Shadow;
 pub use source::{PolicyChoice, PolicyFiles, PolicySource};
 pub use trust::{InvalidKey, PublicKey, Trust};
 pub use types::{

@@ -180,7 +180,7 @@ impl Policy {
         match &self.0.form {
             Form::Single(component) => {
                 let instance = Instance::bare(self.identity(), component, limits)?;
-                Ok(instance.schema().map(super::schema::Schema::json))
+                Ok(instance.schema().map(super::settings::Schema::json))
             }
             Form::Chain(_) => Ok(None),
         }

@@ -3,11 +3,7 @@
 //! An instance that failed is thrown away, for nobody knows what state it is in. The
 //! next decision has a fresh one made, which is told of the whole fleet.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::ids::{HostId, MAX_ID_BYTES};
 
@@ -19,10 +15,8 @@ use super::{
     instance::readable,
     limits::PolicyLimits,
     policy::Policy,
-    types::{
-        Candidate, Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection,
-        Standing,
-    },
+    table::Table,
+    types::{Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection, Standing},
     wit::{Change, GuildAnswer, GuildQuestion, WireMove, WirePlaced},
 };
 
@@ -40,9 +34,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// budget does not have to grow with the fleet, and so that a decision waits for
 /// this many at most.
 pub(super) const CHANGES_PER_CALL: usize = 256;
-
-/// The fleet, as a service keeps it to tell its policies of.
-pub(super) type Table = BTreeMap<HostId, Arc<Candidate>>;
 
 pub(super) struct Seat {
     policy: Policy,
@@ -283,10 +274,11 @@ impl Judge<'_> {
     /// The host that the policy named, if it may be chosen.
     fn known(&self, excluded: &[HostId], host: &str) -> Result<HostId, PolicyError> {
         let policy = || self.policy.name.clone();
-        let Some((id, candidate)) = self.fleet.get_key_value(host) else {
+        let Some(candidate) = self.fleet.get(host) else {
             let cut = host.floor_char_boundary(MAX_ID_BYTES);
             return Err(PolicyError::UnknownHost { policy: policy(), host: host[..cut].to_owned() });
         };
+        let id = &candidate.id;
         if candidate.standing != Standing::Open {
             return Err(PolicyError::ClosedHost { policy: policy(), host: id.clone() });
         }
@@ -370,7 +362,7 @@ fn bounded(refusal: Refusal) -> Refusal {
 }
 
 fn upserts(fleet: &Table) -> Vec<Change<'_>> {
-    fleet.values().map(|host| Change::Upsert(host)).collect()
+    fleet.iter().map(|host| Change::Upsert(host)).collect()
 }
 
 fn observe(instance: &mut Decider, changes: &[Change<'_>]) -> Result<(), PolicyError> {

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
-    ops::Bound,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,12 +17,11 @@ use super::{
     error::{ConfigureError, PlaceError, ReplaceError},
     fallback::{Deciders, Fallback, PolicyStatus},
     gang::{GuildDecision, GuildRequest, Move, Placed},
-    journal::{Entry, Journal, Readers},
+    journal::{DecisionLog, Entry, Journal, Readers, Shadow},
     limits::PolicyLimits,
-    log::DecisionLog,
     policy::Policy,
-    seat::{CHANGES_PER_CALL, Seat, Table},
-    shadow::Shadow,
+    seat::{CHANGES_PER_CALL, Seat},
+    table::Table,
     types::{Candidate, Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity},
     wit::Change,
 };
@@ -88,7 +86,7 @@ impl PlacementService {
             needs: AtomicU8::new(to_bits(deciders.needs())),
             well: AtomicBool::new(true),
             state: Mutex::new(State {
-                fleet: Table::new(),
+                fleet: Table::default(),
                 deciders,
                 recent: Recent::default(),
                 readers: Readers::default(),
@@ -138,7 +136,7 @@ impl PlacementService {
         let State { fleet, deciders, readers, .. } = &mut *state;
         readers.tell(|| Entry::Policy(deciders.described()));
         if !fleet.is_empty() {
-            let hosts = fleet.values().map(|host| FleetChange::Upsert(Candidate::clone(host)));
+            let hosts = fleet.iter().map(|host| FleetChange::Upsert(Candidate::clone(host)));
             readers.tell(|| Entry::Observed(hosts.collect()));
         }
         self.note(&state);
@@ -299,21 +297,13 @@ impl PlacementService {
 
     /// Copied in parts, so that decisions come between.
     fn copy_of_fleet(&self) -> Table {
-        let mut copy = Table::new();
+        let mut copy = Table::default();
+        let mut last = None;
         loop {
-            let state = self.state();
-            let from = copy.last_key_value().map_or(Bound::Unbounded, |(last, _)| Bound::Excluded(last));
-            let part: Vec<_> = state
-                .fleet
-                .range::<HostId, _>((from, Bound::Unbounded))
-                .take(HOSTS_COPIED_AT_ONCE)
-                .map(|(id, host)| (id.clone(), Arc::clone(host)))
-                .collect();
-            drop(state);
-            if part.is_empty() {
-                return copy;
-            }
-            copy.extend(part);
+            let page = self.state().fleet.page(last.as_ref(), HOSTS_COPIED_AT_ONCE);
+            let Some(end) = page.last() else { return copy };
+            last = Some(end.id.clone());
+            page.into_iter().for_each(|host| copy.insert(host));
         }
     }
 
@@ -357,8 +347,8 @@ impl State {
         }
         for change in changes {
             match change {
-                FleetChange::Upsert(host) => drop(self.fleet.insert(host.id.clone(), Arc::new(host))),
-                FleetChange::Remove(host) => drop(self.fleet.remove(&host)),
+                FleetChange::Upsert(host) => self.fleet.insert(Arc::new(host)),
+                FleetChange::Remove(host) => self.fleet.remove(&host),
             }
         }
     }

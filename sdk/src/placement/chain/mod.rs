@@ -16,7 +16,7 @@ use super::{
     instance::{Instance, readable},
     limits::PolicyLimits,
     policy::{Form, Link},
-    seat::Table,
+    table::Table,
     types::{Candidate, Needs, PlacementRequest, Refusal, Rejection, Standing},
     wit::{Answer, Change, WireChoice, WireMove, WirePlaced},
 };
@@ -128,7 +128,7 @@ impl Chain {
         let mut judged: Vec<Option<Eligible<'a>>> = self.order[positions]
             .iter()
             .map(|id| {
-                let host = fleet.get(id)?;
+                let host = fleet.get(id.as_str())?;
                 match unavailable(host, request) {
                     Some(reason) => reject(rejections, reason.to_owned(), id),
                     None => return Some(Eligible { host, total: 0.0, parts: Vec::new() }),

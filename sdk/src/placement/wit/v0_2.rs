@@ -55,7 +55,7 @@ pub struct Exports {
 impl<S: 'static> Ready<S> {
     pub(super) fn new(component: &Component, linked: InstancePre<S>) -> wasmtime::Result<Self> {
         let has = |interface: &str| {
-            component.get_export_index(None, &format!("guildhall:placement/{interface}@0.2.0")).is_some()
+            component.get_export_index(None, format!("guildhall:placement/{interface}@0.2.0")).is_some()
         };
         Ok(Self {
             policy: wire::GuestIndices::new(&linked)?,
@@ -197,11 +197,7 @@ impl Exports {
         let members: Vec<_> = request
             .members
             .iter()
-            .map(|member| guilds::Member {
-                agent: member.agent.as_str(),
-                name: &member.name,
-                kind: member.kind,
-            })
+            .map(|member| guilds::Member { agent: member.agent.as_str(), kind: member.kind })
             .collect();
         let peers = if needs.peers { peers(&request.peers) } else { Vec::new() };
         let excluded = hosts(&request.excluded);

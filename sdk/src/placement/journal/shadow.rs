@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use super::replay::{Comparison, Replay};
+use crate::placement::{
     cache::CompiledCache,
     journal::{Journal, Next},
     limits::PolicyLimits,
     policy::Policy,
-    replay::{Comparison, Replay},
     types::PolicyIdentity,
 };
 
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Shadow {
-    pub(super) fn follow(
+    pub(in crate::placement) fn follow(
         policy: Policy,
         settings: serde_json::Value,
         limits: PolicyLimits,

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 
-use super::{
+use crate::placement::{
     cache::CompiledCache,
     error::{ConfigureError, LoadError, PlaceError, ReplaceError},
     fallback::Fallback,

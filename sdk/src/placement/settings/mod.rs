@@ -1,8 +1,10 @@
 //! A policy's settings: checked against its schema, and taken apart into values.
 
+mod schema;
+
 use serde_json::Value as Json;
 
-use super::schema::Schema;
+pub(in crate::placement) use schema::Schema;
 
 /// Most values in settings, and how deep they may lie.
 const MOST_VALUES: usize = 10_000;
@@ -10,7 +12,7 @@ const DEPTH: usize = 32;
 
 /// Settings as a policy gets them.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(in crate::placement) struct Settings {
     json: Json,
     text: String,
     values: Vec<(String, Value)>,
@@ -18,7 +20,7 @@ pub(super) struct Settings {
 
 /// One value in the settings.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(in crate::placement) enum Value {
     Flag(bool),
     Number(f64),
     Text(String),
@@ -26,7 +28,7 @@ pub(super) enum Value {
 
 impl Settings {
     /// Reads a JSON object, or null for an empty one. The error says what is wrong.
-    pub(super) fn read(json: &Json) -> Result<Self, String> {
+    pub(in crate::placement) fn read(json: &Json) -> Result<Self, String> {
         let json = match json {
             Json::Null => Json::Object(serde_json::Map::new()),
             Json::Object(_) => json.clone(),
@@ -38,17 +40,17 @@ impl Settings {
     }
 
     /// The whole as JSON.
-    pub(super) fn json(&self) -> &str {
+    pub(in crate::placement) fn json(&self) -> &str {
         &self.text
     }
 
     /// Each value with its path: `weights.cpu`, `rules[0].key`.
-    pub(super) fn values(&self) -> &[(String, Value)] {
+    pub(in crate::placement) fn values(&self) -> &[(String, Value)] {
         &self.values
     }
 
     /// Sees that the settings fit a schema. The error names the field.
-    pub(super) fn check(&self, schema: &Schema) -> Result<(), String> {
+    pub(in crate::placement) fn check(&self, schema: &Schema) -> Result<(), String> {
         schema.check(&self.json)
     }
 }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use crate::placement::{
     artifact::PolicyArtifact,
     journal::{Entry, InCharge, Journal, Next, policy_file},
     types::PolicyIdentity,
@@ -43,7 +43,7 @@ pub struct DecisionLog {
 
 impl DecisionLog {
     /// Begins a log in a folder that has none.
-    pub(super) fn begin(folder: &Path, journal: Journal) -> io::Result<Self> {
+    pub(in crate::placement) fn begin(folder: &Path, journal: Journal) -> io::Result<Self> {
         fs::create_dir_all(folder.join("policies"))?;
         // Who may read it may see names and labels of all agents.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(FILE))?;

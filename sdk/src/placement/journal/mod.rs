@@ -1,9 +1,13 @@
 //! What a placement service was told, asked and answered, entry by entry: for a
-//! [log](super::DecisionLog) that can be replayed, and for a [shadow](super::Shadow) that
+//! [log](DecisionLog) that can be replayed, and for a [shadow](Shadow) that
 //! decides beside it.
 //!
 //! A reader never holds up a decision: one that is too slow for its bounded queue is left
 //! behind, and told so.
+
+mod log;
+mod replay;
+mod shadow;
 
 use std::{
     path::PathBuf,
@@ -19,7 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::HostId;
 
-use super::{
+pub use log::{DecisionLog, RecordedDecisions, UnreadableLog};
+pub use replay::{Comparison, Difference, Replay, ReplayError};
+pub use shadow::Shadow;
+
+use crate::placement::{
     artifact::PolicyArtifact,
     error::PlaceError,
     gang::{GuildDecision, GuildRequest},
@@ -58,12 +66,18 @@ pub enum Entry {
 
 impl Entry {
     /// A decision about an agent.
-    pub(super) fn decided(request: &PlacementRequest, placed: &Result<Decision, PlaceError>) -> Self {
+    pub(in crate::placement) fn decided(
+        request: &PlacementRequest,
+        placed: &Result<Decision, PlaceError>,
+    ) -> Self {
         Self::Decided { request: Box::new(request.clone()), outcome: Outcome::from(placed) }
     }
 
     /// A decision about a guild.
-    pub(super) fn decided_guild(request: &GuildRequest, placed: &Result<GuildDecision, PlaceError>) -> Self {
+    pub(in crate::placement) fn decided_guild(
+        request: &GuildRequest,
+        placed: &Result<GuildDecision, PlaceError>,
+    ) -> Self {
         let (hosts, said) = match placed {
             Ok(GuildDecision { hosts, reason, refusal, .. }) => {
                 let refusal = refusal.as_ref().map(|refusal| refusal.reason.clone());
@@ -75,7 +89,7 @@ impl Entry {
     }
 
     /// The hosts that were chosen.
-    pub(super) fn hosts(&self) -> Vec<Option<&HostId>> {
+    pub(in crate::placement) fn hosts(&self) -> Vec<Option<&HostId>> {
         match self {
             Self::Decided { outcome, .. } => vec![outcome.host()],
             Self::DecidedGuild { hosts, .. } => hosts.iter().map(Option::as_ref).collect(),
@@ -144,7 +158,7 @@ impl Outcome {
 
 /// Those who read along.
 #[derive(Default)]
-pub(super) struct Readers(Vec<Reader>);
+pub(in crate::placement) struct Readers(Vec<Reader>);
 
 struct Reader {
     entries: SyncSender<Entry>,
@@ -154,13 +168,13 @@ struct Reader {
 
 /// The entries as they come.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(in crate::placement) struct Journal {
     entries: Receiver<Entry>,
     left_behind: Arc<AtomicBool>,
 }
 
 /// What a journal has next.
-pub(super) enum Next {
+pub(in crate::placement) enum Next {
     Entry(Entry),
     /// Nothing in this time.
     Nothing,
@@ -172,7 +186,7 @@ pub(super) enum Next {
 
 impl Readers {
     /// Has somebody read along from now on, who wants each request to carry this.
-    pub(super) fn add(&mut self, needs: Needs) -> Journal {
+    pub(in crate::placement) fn add(&mut self, needs: Needs) -> Journal {
         let (sender, entries) = mpsc::sync_channel(QUEUE);
         let left_behind = Arc::new(AtomicBool::new(false));
         self.0.push(Reader { entries: sender, needs, left_behind: Arc::clone(&left_behind) });
@@ -180,12 +194,12 @@ impl Readers {
     }
 
     /// What they want each request to carry.
-    pub(super) fn needs(&self) -> Needs {
+    pub(in crate::placement) fn needs(&self) -> Needs {
         self.0.iter().fold(Needs::default(), |all, reader| all.and(reader.needs))
     }
 
     /// Tells them, if there are any. Answers whether one went.
-    pub(super) fn tell(&mut self, entry: impl FnOnce() -> Entry) -> bool {
+    pub(in crate::placement) fn tell(&mut self, entry: impl FnOnce() -> Entry) -> bool {
         if self.0.is_empty() {
             return false;
         }
@@ -204,11 +218,11 @@ impl Readers {
 
 impl Journal {
     /// Whether what is still to come is not all that happened.
-    pub(super) fn is_left_behind(&self) -> bool {
+    pub(in crate::placement) fn is_left_behind(&self) -> bool {
         self.left_behind.load(Ordering::Relaxed)
     }
 
-    pub(super) fn next(&self, wait: Duration) -> Next {
+    pub(in crate::placement) fn next(&self, wait: Duration) -> Next {
         match self.entries.recv_timeout(wait) {
             Ok(entry) => Next::Entry(entry),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
@@ -218,6 +232,6 @@ impl Journal {
 }
 
 /// Where in a log's folder a policy is kept.
-pub(super) fn policy_file(policy: &PolicyIdentity) -> PathBuf {
+pub(in crate::placement) fn policy_file(policy: &PolicyIdentity) -> PathBuf {
     PathBuf::from(format!("policies/{}", policy.sha256))
 }

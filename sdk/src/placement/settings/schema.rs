@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 /// Longest schema, bytes, and how deep it may be nested.
-pub(super) const MAX_SCHEMA_BYTES: usize = 64 << 10;
+pub(in crate::placement) const MAX_SCHEMA_BYTES: usize = 64 << 10;
 const DEPTH: usize = 16;
 
 /// Keywords that say nothing about whether a value fits.
@@ -16,11 +16,11 @@ const NOTES: [&str; 6] = ["$schema", "title", "description", "default", "example
 
 /// A schema that was understood.
 #[derive(Clone, Debug)]
-pub(super) struct Schema(Map<String, Value>);
+pub(in crate::placement) struct Schema(Map<String, Value>);
 
 impl Schema {
     /// Reads a schema. The error says what is not understood, and where.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(in crate::placement) fn read(text: &str) -> Result<Self, String> {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(format!("it has {} bytes, of {MAX_SCHEMA_BYTES} at most", text.len()));
         }
@@ -33,12 +33,12 @@ impl Schema {
     }
 
     /// The schema as JSON.
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::placement) fn json(&self) -> Value {
         Value::Object(self.0.clone())
     }
 
     /// Sees that a value fits. The error names the field and what is wrong with it.
-    pub(super) fn check(&self, value: &Value) -> Result<(), String> {
+    pub(in crate::placement) fn check(&self, value: &Value) -> Result<(), String> {
         fits(&self.0, value, "")
     }
 }
@@ -130,9 +130,12 @@ fn fits(schema: &Map<String, Value>, value: &Value, path: &str) -> Result<(), St
     }
 }
 
+/// Whether a number is within a bound.
+type Within = fn(f64, f64) -> bool;
+
 fn number_fits(schema: &Map<String, Value>, number: f64) -> Result<(), String> {
     let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
-    let tests: [(&str, fn(f64, f64) -> bool, &str); 4] = [
+    let tests: [(&str, Within, &str); 4] = [
         ("minimum", |number, bound| number >= bound, "at least"),
         ("maximum", |number, bound| number <= bound, "at most"),
         ("exclusiveMinimum", |number, bound| number > bound, "above"),
