@@ -19,7 +19,7 @@ demo: ## Run a guild on an embedded fleet. ARGS="--spec PATH --policy NAME|PATH.
 test: setup lint unit doc policies ## Set up what the tests need, and run all checks
 
 bench: redis ## Measure, print a table of ratios, write target/bench.json
-	$(CARGO) build --release -p guildhall-bench -p guildhall-host -p echo-runner
+	$(CARGO) build --release -p guildhall-bench -p guildhall-host -p guildhall-cli -p echo-runner
 	$(TARGET)/release/bench $(ARGS)
 
 policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in

@@ -7,6 +7,7 @@
 //!
 //! The results are printed and kept in `target/bench.json`; see [`report`].
 
+mod balance;
 mod decision;
 mod guild;
 mod heartbeat;
@@ -44,6 +45,7 @@ enum Figure {
     Heartbeat,
     Decision,
     Guild,
+    Balance,
     UnderLoad,
     Memory,
     /// The last: from then on spans are recorded.
@@ -58,6 +60,7 @@ impl Figure {
             Self::Heartbeat => heartbeat::take().await,
             Self::Decision => decision::take().await,
             Self::Guild => guild::take().await,
+            Self::Balance => balance::take().await,
             Self::UnderLoad => under_load::take().await,
             Self::Memory => memory::take().await,
             Self::RunAgent => run_agent::take().await,
