@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     chain::Chain,
-    error::{Call, ConfigureError, PolicyError},
+    error::{ConfigureError, PolicyError},
     instance::Instance,
     limits::PolicyLimits,
     policy::{Form, Policy},
@@ -82,14 +82,6 @@ impl Decider {
         match self {
             Self::Single(instance) => instance.propose_moves(placed, most),
             Self::Chain(chain) => chain.propose_moves(placed, most),
-        }
-    }
-
-    /// Blames it for an answer that cannot be meant.
-    pub(super) fn nonsense(&self, call: Call, problem: String) -> PolicyError {
-        match self {
-            Self::Single(instance) => instance.nonsense(call, problem),
-            Self::Chain(chain) => chain.nonsense(call, problem),
         }
     }
 }

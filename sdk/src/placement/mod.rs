@@ -44,6 +44,7 @@ mod fallback;
 mod gang;
 mod instance;
 mod journal;
+mod judge;
 mod limits;
 mod policy;
 mod runtime;

@@ -3,32 +3,20 @@
 //! An instance that failed is thrown away, for nobody knows what state it is in. The
 //! next decision has a fresh one made, which is told of the whole fleet.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-
-use crate::ids::{HostId, MAX_ID_BYTES};
+use std::sync::Arc;
 
 use super::{
     artifact::PolicyArtifact,
     decider::Decider,
     error::{Call, ConfigureError, PlaceError, PolicyError},
     gang::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
-    instance::readable,
+    judge::{Judge, bounded},
     limits::PolicyLimits,
     policy::Policy,
     table::Table,
-    types::{Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal, Rejection, Standing},
-    wit::{Change, GuildAnswer, GuildQuestion, WireMove, WirePlaced},
+    types::{Choice, Decision, Needs, Peer, PlacementRequest, PolicyIdentity, Refusal},
+    wit::{Change, GuildQuestion, WirePlaced},
 };
-
-/// Hosts that a decision names at most.
-pub(super) const MAX_CHOICES: usize = 16;
-
-/// What is kept of a refusal's rejections, for people to read: so many, with so many hosts.
-const REJECTIONS_KEPT: usize = 64;
-const HOSTS_KEPT: usize = 16;
-
-/// Longest time that a policy can have an agent wait before it is asked again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Changes that a policy learns of in one call. A bound, so that a call's time
 /// budget does not have to grow with the fleet, and so that a decision waits for
@@ -121,26 +109,10 @@ impl Seat {
         let mut live = self.occupant(fleet)?;
         match live.place(fleet, request)? {
             Ok(choices) => {
-                let judge = Judge { policy: self.identity(), fleet };
-                if choices.len() > MAX_CHOICES {
-                    let problem = format!("{} hosts, of {MAX_CHOICES} at most", choices.len());
-                    return Err(live.nonsense(Call::Place, problem).into());
-                }
-                let mut known = Vec::with_capacity(choices.len());
-                for choice in choices {
-                    if choice.score.is_nan() {
-                        return Err(live.nonsense(Call::Place, "a score of NaN".to_owned()).into());
-                    }
-                    let host = judge.known(&request.excluded, &choice.host)?;
-                    known.push(Choice { host, score: choice.score, reason: readable(choice.reason) });
-                }
-                let mut known = known.into_iter();
-                let Some(Choice { host, score, reason }) = known.next() else {
-                    return Err(live.nonsense(Call::Place, "neither a host nor a refusal".to_owned()).into());
-                };
+                let (first, others) = Judge { policy: self.identity(), fleet }.choices(request, choices)?;
                 self.instance = Some(live);
-                let policy = Arc::clone(self.identity());
-                Ok(Decision { host, score, reason, others: known.collect(), policy })
+                let Choice { host, score, reason } = first;
+                Ok(Decision { host, score, reason, others, policy: Arc::clone(self.identity()) })
             }
             Err(refusal) => {
                 self.instance = Some(live);
@@ -165,7 +137,7 @@ impl Seat {
             return self.one_by_one(fleet, request);
         };
         let judge = Judge { policy: self.identity(), fleet };
-        let decision = judge.guild(&live, request, answer)?;
+        let decision = judge.guild(request, answer)?;
         self.instance = Some(live);
         let left_out = decision.hosts.contains(&None);
         match decision.refusal {
@@ -229,7 +201,7 @@ impl Seat {
         let told: Vec<_> =
             placed.iter().map(|one| WirePlaced { request: &one.request, host: &one.host }).collect();
         let moves = live.propose_moves(&told, u32::try_from(most).unwrap_or(u32::MAX))?.unwrap_or_default();
-        let moves = Judge { policy: self.identity(), fleet }.moves(&live, placed, moves, most)?;
+        let moves = Judge { policy: self.identity(), fleet }.moves(placed, moves, most)?;
         self.instance = Some(live);
         Ok(moves)
     }
@@ -261,103 +233,6 @@ impl Seat {
         observe(&mut live, &upserts(fleet))?;
         tracing::info!(policy = %self.identity(), hosts = fleet.len(), "policy started afresh");
         Ok(live)
-    }
-}
-
-/// Looks whether what a policy answered can be meant.
-struct Judge<'a> {
-    policy: &'a PolicyIdentity,
-    fleet: &'a Table,
-}
-
-impl Judge<'_> {
-    /// The host that the policy named, if it may be chosen.
-    fn known(&self, excluded: &[HostId], host: &str) -> Result<HostId, PolicyError> {
-        let policy = || self.policy.name.clone();
-        let Some(candidate) = self.fleet.get(host) else {
-            let cut = host.floor_char_boundary(MAX_ID_BYTES);
-            return Err(PolicyError::UnknownHost { policy: policy(), host: host[..cut].to_owned() });
-        };
-        let id = &candidate.id;
-        if candidate.standing != Standing::Open {
-            return Err(PolicyError::ClosedHost { policy: policy(), host: id.clone() });
-        }
-        match excluded.contains(id) {
-            true => Err(PolicyError::ExcludedHost { policy: policy(), host: id.clone() }),
-            false => Ok(id.clone()),
-        }
-    }
-
-    fn guild(
-        &self,
-        live: &Decider,
-        request: &GuildRequest,
-        answer: GuildAnswer,
-    ) -> Result<GuildDecision, PolicyError> {
-        let nonsense = |problem: String| live.nonsense(Call::PlaceGuild, problem);
-        let (members, wanted) = (answer.members.len(), request.members.len());
-        if members != wanted {
-            return Err(nonsense(format!("{members} hosts for {wanted} agents")));
-        }
-        if answer.hosts.len() > wanted {
-            return Err(nonsense(format!("{} hosts, of {wanted} at most", answer.hosts.len())));
-        }
-        let known: Vec<HostId> =
-            answer.hosts.iter().map(|host| self.known(&request.excluded, host)).collect::<Result<_, _>>()?;
-        let host = |at: Option<u32>| {
-            let found = at.map(|at| known.get(at as usize).cloned().ok_or(at));
-            found.transpose().map_err(|at| nonsense(format!("there is no host {at} in its answer")))
-        };
-        let hosts: Vec<_> = answer.members.into_iter().map(host).collect::<Result<_, _>>()?;
-        let placed = hosts.iter().flatten().count();
-        if placed < wanted && answer.refusal.is_none() {
-            return Err(nonsense(format!("it left out {} agents and does not say why", wanted - placed)));
-        }
-        if (1..wanted).contains(&placed) && request.mode == GuildMode::AllOrNothing {
-            return Err(nonsense(format!("hosts for {placed} of {wanted} agents, which want all or none")));
-        }
-        let policy = Arc::new(self.policy.clone());
-        Ok(GuildDecision { hosts, reason: readable(answer.reason), refusal: answer.refusal, policy })
-    }
-
-    fn moves(
-        &self,
-        live: &Decider,
-        placed: &[Placed],
-        moves: Vec<WireMove>,
-        most: usize,
-    ) -> Result<Vec<Move>, PolicyError> {
-        let nonsense = |problem: String| live.nonsense(Call::ProposeMoves, problem);
-        if moves.len() > most {
-            return Err(nonsense(format!("{} moves, of {most} at most", moves.len())));
-        }
-        let mut moved = BTreeSet::new();
-        let known = |one: WireMove| {
-            let agent = one.agent as usize;
-            let Some(from) = placed.get(agent) else {
-                return Err(nonsense(format!("there is no agent {agent} in the question")));
-            };
-            let to = self.known(&from.request.excluded, &one.to)?;
-            if to == from.host || !moved.insert(agent) {
-                return Err(nonsense(format!("it moves agent {agent} twice, or to where it is")));
-            }
-            Ok(Move { agent, to, reason: readable(one.reason) })
-        };
-        moves.into_iter().map(known).collect()
-    }
-}
-
-/// What is kept of a refusal.
-fn bounded(refusal: Refusal) -> Refusal {
-    let rejection = |one: Rejection| Rejection {
-        reason: readable(one.reason),
-        count: one.count,
-        hosts: one.hosts.into_iter().take(HOSTS_KEPT).map(readable).collect(),
-    };
-    Refusal {
-        reason: readable(refusal.reason),
-        rejections: refusal.rejections.into_iter().take(REJECTIONS_KEPT).map(rejection).collect(),
-        retry_after: refusal.retry_after.map(|wait| wait.min(LONGEST_WAIT)),
     }
 }
 

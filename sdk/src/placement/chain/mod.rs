@@ -216,12 +216,6 @@ impl Chain {
         }
         Ok(true)
     }
-
-    pub(super) fn nonsense(&self, call: Call, problem: String) -> PolicyError {
-        let names: Vec<&str> =
-            self.links.iter().map(|(instance, _)| instance.policy().name.as_str()).collect();
-        PolicyError::Nonsense { policy: names.join("+"), call, problem }
-    }
 }
 
 /// Why a host takes no agent, whatever the agent.
