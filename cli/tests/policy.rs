@@ -8,6 +8,10 @@ use std::{
     process::{Command, Output},
 };
 
+use guildhall::{
+    ids::{AgentId, AgentKey, GuildId, HostId},
+    placement::{BuiltIn, Candidate, CompiledCache, FleetChange, PlacementRequest, PlacementService, Policy},
+};
 use guildhall_testing::RedisServer;
 
 const KIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/kit");
@@ -137,6 +141,41 @@ fn a_check_for_programs_is_one_json_object() {
     let memory = said["costs"][2]["memory_bytes"].as_u64().unwrap();
     assert!((1 << 20..16 << 20).contains(&memory), "{memory}");
     assert!(said["costs"][0]["decision_us"].as_f64().unwrap() > 0.0);
+}
+
+/// Decisions of a policy about ten agents, written down in this folder.
+fn recorded(folder: &Path) {
+    let policy = Policy::load(&BuiltIn::LeastLoaded.into(), &CompiledCache::off()).unwrap();
+    let service = PlacementService::new(policy, &serde_json::json!({}), Default::default()).unwrap();
+    let _log = service.record(folder).unwrap();
+    let host = |id: &str| FleetChange::Upsert(Candidate::new(HostId::new(id).unwrap(), 10));
+    service.observe(["a", "b", "c"].map(host));
+    for at in 0..10 {
+        let agent = AgentId::new(format!("agent-{at}")).unwrap();
+        let key = AgentKey::new(GuildId::new("guild").unwrap(), agent);
+        service.place(&PlacementRequest::new(key)).unwrap();
+    }
+}
+
+#[test]
+fn recorded_decisions_are_replayed_or_put_to_another_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    recorded(&folder.path().join("log"));
+    let same = done(&mut guildhall(folder.path(), &["replay", "log"]));
+    assert_eq!(same, "decisions   10\nother host  0\nother words 0\nfailed      0\n");
+    let other = done(&mut guildhall(folder.path(), &["replay", "log", "--policy", "round-robin", "--json"]));
+    let other: serde_json::Value = serde_json::from_str(&other).unwrap();
+    assert_eq!((&other["decisions"], &other["failed"]), (&10.into(), &0.into()));
+    assert!(other["different"].as_u64().unwrap() > 0, "{other}");
+
+    // A decision that is no longer what it was is an error.
+    let file = folder.path().join("log/decisions.jsonl");
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::write(&file, lines.replacen("its slot 1 of 10", "its slot 2 of 10", 1)).unwrap();
+    let told = refused(&mut guildhall(folder.path(), &["replay", "log"]));
+    assert_eq!(told, "guildhall: 1 decisions are no longer what they were\n");
+    let nothing = refused(&mut guildhall(folder.path(), &["replay", "nowhere"]));
+    assert!(nothing.starts_with("guildhall: nowhere:0: decisions.jsonl: "), "{nothing}");
 }
 
 #[test]

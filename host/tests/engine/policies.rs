@@ -5,7 +5,10 @@ use std::{fs, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
-    placement::{BuiltIn, LoadError, PolicyArtifact, PolicyFiles, PolicySource, Sha256Digest, Trust},
+    placement::{
+        BuiltIn, CompiledCache, LoadError, PolicyArtifact, PolicyFiles, PolicyLimits, PolicySource,
+        RecordedDecisions, Replay, Sha256Digest, Trust,
+    },
     registry::FleetPolicy,
 };
 use tokio::{sync::watch, time::timeout};
@@ -20,6 +23,7 @@ both!(
     the_whole_fleet_follows_the_policy_that_the_registry_names,
     a_policy_that_is_not_trusted_decides_nothing,
     a_published_policy_that_is_no_policy_keeps_nobody_from_starting,
+    what_an_engine_decides_is_recorded_and_a_shadow_decides_too,
 );
 
 const SOON: Duration = Duration::from_millis(5);
@@ -68,6 +72,44 @@ async fn decides(engine: &GrpcEngine, policy: BuiltIn) {
     let changed = changes.wait_for(|identity| identity.sha256 == wanted);
     timeout(LIMIT, changed).await.expect("the new policy takes over").expect("the engine lives");
     assert_eq!(engine.policy().sha256, wanted);
+}
+
+async fn what_an_engine_decides_is_recorded_and_a_shadow_decides_too(pair: Pair) {
+    let world = world(pair, 2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("decisions");
+    let engine = world
+        .engine_with(|engine| {
+            let shadow = PolicyArtifact::from(BuiltIn::RoundRobin);
+            engine.policy(BuiltIn::LeastLoaded).record(Some(log.clone())).shadow(Some(shadow))
+        })
+        .await;
+    for n in 0..5 {
+        engine.run_agent(launch(&format!("a{n}"))).await.unwrap();
+    }
+    let shadow = engine.shadow().expect("there is one");
+    let compared = async {
+        while shadow.comparison().decisions < 5 {
+            tokio::time::sleep(SOON).await;
+        }
+    };
+    timeout(LIMIT, compared).await.expect("the shadow decides too");
+    assert_eq!((shadow.comparison().failed, shadow.ended()), (0, None));
+    assert_eq!(engine.policy_status().in_charge.name, "least-loaded");
+    engine.shutdown().await;
+    drop(engine);
+
+    let mut recorded = RecordedDecisions::open(&log).unwrap();
+    let mut replay = Replay::new(CompiledCache::off(), PolicyLimits::default());
+    while let Some(entry) = recorded.next_entry().unwrap() {
+        replay.take(entry).unwrap();
+    }
+    let found = replay.comparison();
+    assert_eq!((found.decisions, found.different, found.differently_said), (5, 0, 0), "{found:#?}");
+
+    let refused = world.fleet.engine().record(Some(log.clone())).build().await;
+    assert!(matches!(refused, Err(EngineError::NotRecorded { .. })), "a log is never written over");
+    world.end().await;
 }
 
 async fn a_new_policy_takes_over_while_agents_are_started(pair: Pair) {
