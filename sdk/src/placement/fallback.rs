@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     error::{ConfigureError, PlaceError},
-    gang::{GuildDecision, GuildRequest, Move, Placed},
+    guild::{GuildDecision, GuildRequest, Move, Placed},
     journal::InCharge,
     limits::PolicyLimits,
     policy::Policy,

@@ -7,7 +7,7 @@ use crate::ids::{HostId, MAX_ID_BYTES};
 
 use super::{
     error::{Call, PolicyError},
-    gang::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
+    guild::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
     instance::readable,
     table::Table,
     types::{Choice, PlacementRequest, PolicyIdentity, Refusal, Rejection, Standing},
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::{AgentId, AgentKey, GuildId},
-        placement::{digest::Sha256Digest, gang::Kind, types::Candidate},
+        placement::{digest::Sha256Digest, guild::Kind, types::Candidate},
     };
 
     fn host(id: &str) -> HostId {

@@ -35,13 +35,15 @@
 //! knows what it was told. `docs/policies.md` says how to write a policy.
 
 mod artifact;
+mod bounds;
 mod cache;
 mod chain;
+mod component;
 mod decider;
 mod digest;
 mod error;
 mod fallback;
-mod gang;
+mod guild;
 mod instance;
 mod journal;
 mod judge;
@@ -60,17 +62,18 @@ mod wit;
 
 pub use artifact::{BuiltIn, MAX_POLICY_BYTES, PolicyArtifact};
 pub use cache::CompiledCache;
+pub use component::{Compiled, Imports};
 pub use digest::{InvalidDigest, Sha256Digest};
 pub use error::{Call, ConfigureError, LoadError, PlaceError, PolicyError, ReplaceError};
 pub use fallback::{Fallback, PolicyStatus};
-pub use gang::{GuildDecision, GuildMode, GuildRequest, Kind, Member, Move, Placed};
+pub use guild::{GuildDecision, GuildMode, GuildRequest, Kind, Member, Move, Placed};
 pub use instance::MAX_REASON_BYTES;
 pub use journal::{
     Comparison, DecisionLog, Difference, Entry, InCharge, Outcome, RecordedDecisions, Replay, ReplayError,
     Shadow, UnreadableLog,
 };
 pub use limits::PolicyLimits;
-pub use policy::{CONTRACT, Compiled, Imports, Policy};
+pub use policy::{CONTRACT, Policy};
 pub use service::PlacementService;
 pub use source::{PolicyChoice, PolicyFiles, PolicySource};
 pub use trust::{InvalidKey, PublicKey, Trust};

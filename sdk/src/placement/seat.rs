@@ -9,7 +9,7 @@ use super::{
     artifact::PolicyArtifact,
     decider::Decider,
     error::{Call, ConfigureError, PlaceError, PolicyError},
-    gang::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
+    guild::{GuildDecision, GuildMode, GuildRequest, Move, Placed},
     judge::{Judge, bounded},
     limits::PolicyLimits,
     policy::Policy,

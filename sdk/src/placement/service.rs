@@ -16,7 +16,7 @@ use crate::ids::HostId;
 use super::{
     error::{ConfigureError, PlaceError, ReplaceError},
     fallback::{Deciders, Fallback, PolicyStatus},
-    gang::{GuildDecision, GuildRequest, Move, Placed},
+    guild::{GuildDecision, GuildRequest, Move, Placed},
     journal::{DecisionLog, Entry, Journal, Readers, Shadow},
     limits::PolicyLimits,
     policy::Policy,

@@ -9,7 +9,7 @@ use wasmtime::{
     component::{Component, Linker, Val},
 };
 
-use super::instance::Bounds;
+use super::bounds::Bounds;
 
 /// What all names of WASI begin with. Anything else is refused even so.
 pub(super) const PREFIX: &str = "wasi:";

@@ -16,8 +16,9 @@ use serde_json::Value;
 use crate::placement::{
     artifact::{BuiltIn, PolicyArtifact},
     cache::CompiledCache,
+    component::{Compiled, Imports},
     error::LoadError,
-    policy::{Compiled, Form, Imports, Link, Policy},
+    policy::{Form, Link, Policy},
 };
 
 /// Policies in a chain at most. Each costs its own decision.

@@ -30,7 +30,7 @@ pub use shadow::Shadow;
 use crate::placement::{
     artifact::PolicyArtifact,
     error::PlaceError,
-    gang::{GuildDecision, GuildRequest},
+    guild::{GuildDecision, GuildRequest},
     types::{Choice, Decision, FleetChange, Needs, PlacementRequest, PolicyIdentity, Refusal},
 };
 

@@ -8,7 +8,7 @@ use crate::placement::{
     cache::CompiledCache,
     error::{ConfigureError, LoadError, PlaceError, ReplaceError},
     fallback::Fallback,
-    gang::GuildRequest,
+    guild::GuildRequest,
     journal::{Entry, InCharge},
     limits::PolicyLimits,
     policy::Policy,

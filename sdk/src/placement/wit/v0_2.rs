@@ -16,7 +16,7 @@ use super::{Answer, Change, WireChoice, milliseconds};
 use crate::{
     ids::HostId,
     placement::{
-        gang::{GuildMode, GuildRequest},
+        guild::{GuildMode, GuildRequest},
         settings::{Settings, Value},
         types::{Needs, Peer, PlacementRequest, Refusal, Rejection, Standing},
     },
