@@ -39,7 +39,7 @@ pub(crate) fn tenure_of(length: Duration) -> Duration {
 /// Whether agents may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// They may, until this moment unless it is put off.
+    /// They may, until the tenure ends unless that is put off.
     Held,
     /// They must end: what has not by the end of the tenure is killed.
     Ending,
@@ -47,19 +47,29 @@ pub enum Standing {
     Over,
 }
 
+/// The standing, and how often the tenure was over before: a process that was started in
+/// an earlier tenure must not go on in a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Whether agents may run.
+    pub standing: Standing,
+    /// Grows with each tenure.
+    pub number: u64,
+}
+
 /// This host's tenure. It begins as one that is over.
 #[derive(Debug)]
 pub struct Tenure {
     clock: Clock,
     until: watch::Sender<BootInstant>,
-    standing: watch::Sender<Standing>,
+    term: watch::Sender<Term>,
 }
 
 impl Tenure {
     /// A tenure that is over.
     pub fn new(clock: Clock) -> Self {
         let until = watch::Sender::new(BootInstant::default());
-        Self { clock, until, standing: watch::Sender::new(Standing::Over) }
+        Self { clock, until, term: watch::Sender::new(Term { standing: Standing::Over, number: 0 }) }
     }
 
     /// One without an end: of a host whose agents nobody else may start.
@@ -71,12 +81,17 @@ impl Tenure {
 
     /// Whether an agent may be started now.
     pub fn is_held(&self) -> bool {
-        *self.standing.borrow() == Standing::Held && self.clock.now() < *self.until.borrow()
+        self.now() == Standing::Held && self.clock.now() < *self.until.borrow()
+    }
+
+    /// What agents must do now.
+    pub fn now(&self) -> Standing {
+        self.term.borrow().standing
     }
 
     /// Follows what agents must do.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.subscribe()
+    pub fn term(&self) -> watch::Receiver<Term> {
+        self.term.subscribe()
     }
 
     /// Follows its end.
@@ -84,7 +99,7 @@ impl Tenure {
         self.until.subscribe()
     }
 
-    /// Puts off its end, or begins it anew.
+    /// Puts off its end, or begins it anew, by the word of the registry.
     pub(crate) fn extend(&self, until: BootInstant) {
         self.until.send_if_modified(|now| {
             let later = until > *now;
@@ -94,11 +109,57 @@ impl Tenure {
         self.set(Standing::Held);
     }
 
+    /// Puts off its end, by the word of peers: only if it is not over. Answers whether.
+    pub(crate) fn prolong(&self, until: BootInstant) -> bool {
+        let goes_on = self.now() != Standing::Over && self.clock.now() < *self.until.borrow();
+        if goes_on {
+            self.extend(until);
+        }
+        goes_on
+    }
+
     /// Ends it now, or says that it is about to end.
     pub(crate) fn set(&self, standing: Standing) {
         if standing == Standing::Over {
             self.until.send_modify(|until| *until = (*until).min(self.clock.now()));
         }
-        self.standing.send_if_modified(|before| std::mem::replace(before, standing) != standing);
+        self.term.send_if_modified(|term| {
+            let changes = term.standing != standing;
+            if changes && term.standing == Standing::Over {
+                term.number += 1;
+            }
+            term.standing = standing;
+            changes
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenure_that_ran_out_comes_back_only_by_the_registry() {
+        let tenure = Tenure::new(Clock::Tokio(Instant::now()));
+        let clock = tenure.clock;
+        assert!(!tenure.is_held() && !tenure.prolong(clock.now() + Duration::from_secs(9)));
+        tenure.extend(clock.now() + Duration::from_secs(9));
+        let first = *tenure.term().borrow();
+        assert!(tenure.is_held());
+        advance(Duration::from_secs(8)).await;
+        assert!(tenure.prolong(clock.now() + Duration::from_secs(9)));
+        advance(Duration::from_secs(8)).await;
+        tenure.set(Standing::Ending);
+        assert!(!tenure.is_held(), "nothing is started that must end at once");
+        assert!(tenure.prolong(clock.now() + Duration::from_secs(9)));
+        assert!(tenure.is_held());
+        advance(Duration::from_secs(9)).await;
+        // Also when nobody has said so yet.
+        assert!(!tenure.is_held() && !tenure.prolong(clock.now() + Duration::from_secs(9)));
+        tenure.set(Standing::Over);
+        tenure.extend(clock.now() + Duration::from_secs(9));
+        assert!(tenure.is_held() && tenure.term().borrow().number > first.number);
     }
 }
