@@ -44,6 +44,7 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
             ..HostLoad::default()
         },
         policy: PolicyIdentity::clone(policy.identity()),
+        terms: Default::default(),
     };
     let lease = LeaseId::fresh();
     let registered = registry.register(&host, &lease, LEASE).await?;

@@ -13,6 +13,7 @@ use std::{
 
 use clap::Parser;
 use guildhall::{
+    host::Consistency,
     ids::HostId,
     placement::{
         BuiltIn, CompiledCache, Imports, PolicyArtifact, PolicyChoice, PublicKey, Sha256Digest, Trust,
@@ -22,6 +23,7 @@ use guildhall::{
 };
 
 use crate::{
+    clock::Clock,
     runner::RunnerTable,
     supervisor::{SupervisorConfig, restart::RestartLimits},
 };
@@ -80,6 +82,17 @@ pub struct HostArgs {
     /// in this time.
     #[arg(long, env = "LEASE", value_name = "DURATION", default_value = "10s")]
     pub lease: String,
+
+    /// What the host does when it cannot renew its lease: `strict` stops its agents before
+    /// another host may start them, `available` lets them go on beside those.
+    #[arg(long, env = "CONSISTENCY", value_name = "WHAT", default_value = "strict")]
+    pub consistency: String,
+
+    /// How long a strict host goes on without the registry when its peers cannot reach it
+    /// either; `0` for not at all. Agents of more than half of a fleet that is gone at once
+    /// wait for as long.
+    #[arg(long, env = "OUTAGE_PATIENCE", value_name = "DURATION", default_value = "10m")]
+    pub outage_patience: String,
 
     /// How long to try to reach the registry at the start before giving up.
     #[arg(long, env = "REGISTRY_PATIENCE", value_name = "DURATION", default_value = "30s")]
@@ -218,6 +231,13 @@ pub struct HostConfig {
     pub heartbeat: Duration,
     /// How long claims hold without a renewal.
     pub lease: Duration,
+    /// What the host does when it cannot renew it.
+    pub consistency: Consistency,
+    /// How long it goes on under the promises of its peers, while the registry is away for
+    /// all.
+    pub outage_patience: Duration,
+    /// What its tenure is measured on.
+    pub clock: Clock,
     /// The policy for `RunAgent`.
     pub policy: PolicyChoice,
     /// The settings of a policy that brings none along.
@@ -254,6 +274,9 @@ impl HostConfig {
             allocatable: None,
             heartbeat: Duration::from_secs(20),
             lease: Duration::from_secs(10),
+            consistency: Consistency::Strict,
+            outage_patience: Duration::from_secs(600),
+            clock: Clock::Machine,
             policy: PolicyChoice::default(),
             policy_settings: serde_json::Value::Null,
             trust: Trust::default(),
@@ -363,6 +386,19 @@ impl HostArgs {
             check.mistake("LEASE", &self.lease, "is shorter than 1s: a short pause of the host would end it");
         }
 
+        let consistency = match self.consistency.as_str() {
+            "strict" => Consistency::Strict,
+            "available" => Consistency::Available,
+            other => {
+                check.mistake("CONSISTENCY", other, "is neither strict nor available");
+                Consistency::Strict
+            }
+        };
+        let outage_patience = match self.outage_patience.trim() {
+            "0" | "0s" => Duration::ZERO,
+            _ => check.duration("OUTAGE_PATIENCE", &self.outage_patience),
+        };
+
         let policy = PolicyChoice::parse(&self.policy);
         check.check("POLICY", &self.policy, policy.check());
         let pinned = parts(&self.policy_sha256)
@@ -446,6 +482,8 @@ impl HostArgs {
             allocatable,
             heartbeat,
             lease,
+            consistency,
+            outage_patience,
             policy,
             policy_settings,
             trust: Trust { pinned, keys },

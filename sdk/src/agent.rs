@@ -45,6 +45,11 @@ impl AgentState {
         )
     }
 
+    /// Whether an agent in this state is lost when its host is.
+    pub(crate) fn needs_host(self) -> bool {
+        self.is_live() && self != Self::Waiting
+    }
+
     /// The state in lower case, as logs, tables and JSON show it.
     pub fn as_str(self) -> &'static str {
         match self {

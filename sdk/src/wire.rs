@@ -279,7 +279,10 @@ pub fn policy_to_wire(policy: &PolicyIdentity) -> v1::Policy {
 }
 
 /// The policy that chose a host.
-fn noted_policy(policy: Option<v1::Policy>) -> Result<Option<Arc<PolicyIdentity>>, InvalidMessage> {
+///
+/// # Errors
+/// [`InvalidMessage`] says what does not make sense.
+pub fn noted_policy(policy: Option<v1::Policy>) -> Result<Option<Arc<PolicyIdentity>>, InvalidMessage> {
     let noted = |policy| policy_from_wire(policy).map(Arc::new);
     policy.map(noted).transpose()
 }

@@ -41,6 +41,9 @@ pub struct SupervisorConfig {
     /// A descriptor, such as one with a lock, that a fence process keeps open until no
     /// agent of this host runs any more.
     pub hold: Option<Arc<OwnedFd>>,
+    /// How many agents are started at once that nobody waits for: restarts, and agents
+    /// taken over from other hosts.
+    pub concurrent_restarts: usize,
     /// Names of variables that agents inherit from the host.
     pub env_allow: Vec<String>,
     /// How many ended agents are listed at most; the oldest are forgotten first.
@@ -61,6 +64,7 @@ impl SupervisorConfig {
             registry_retry: Duration::from_millis(500),
             fence: FenceBy::Thread,
             hold: None,
+            concurrent_restarts: 16,
             env_allow: ENV_ALLOW_LIST.map(String::from).to_vec(),
             ended_kept: 1000,
         }

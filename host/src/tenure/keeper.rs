@@ -75,8 +75,11 @@ pub(crate) struct Probe {
     within: Duration,
 }
 
+/// What the keeper needs to answer probes.
+pub(crate) type Probes = mpsc::Receiver<oneshot::Sender<bool>>;
+
 /// A probe of a host with leases of this length, and what the keeper needs to answer it.
-pub(crate) fn probes(length: Duration) -> (Probe, mpsc::Receiver<oneshot::Sender<bool>>) {
+pub(crate) fn probes(length: Duration) -> (Probe, Probes) {
     let (ask, asked) = mpsc::channel(MOST_PROBES);
     (Probe { ask, within: length / RENEWAL_WITHIN * 2 }, asked)
 }
@@ -113,7 +116,6 @@ pub(crate) struct Keeper {
     pub(crate) tenure: Arc<Tenure>,
     pub(crate) ballots: Arc<Mutex<Ballots>>,
     pub(crate) peers: Arc<dyn Peers>,
-    pub(crate) probes: mpsc::Receiver<oneshot::Sender<bool>>,
     /// Notes the lease where the next process of this host finds it.
     pub(crate) note: Box<dyn Fn(&LeaseId) + Send + Sync>,
 }
@@ -163,8 +165,9 @@ struct State {
 }
 
 impl Keeper {
-    /// Keeps the lease until it is cancelled, then ends it.
-    pub(crate) async fn run(mut self, cancelled: CancellationToken) {
+    /// Keeps the lease until it is cancelled, then ends it. `probes` is what asks whether
+    /// the registry is reached.
+    pub(crate) async fn run(mut self, mut probes: Probes, cancelled: CancellationToken) {
         let mut reports = ticks(self.interval);
         let mut meter = LoadMeter::new();
         let mut policy = self.policy.clone();
@@ -208,7 +211,7 @@ impl Keeper {
                 () = sleep_until(state.next_renewal), if state.renewal.is_terminated() => {}
                 () = sleep_until(state.next_round), if state.round.is_terminated() => {}
                 () = self.next_standing() => {}
-                Some(asker) = self.probes.recv() => {
+                Some(asker) = probes.recv() => {
                     state.waiting.push(asker);
                     state.next_renewal = Instant::now();
                 }

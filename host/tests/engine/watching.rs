@@ -108,6 +108,7 @@ async fn register(registry: &dyn Registry) -> LeaseId {
         draining: false,
         load: Default::default(),
         policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
+        terms: Default::default(),
     };
     let lease = LeaseId::fresh();
     let registered = registry.register(&host, &lease, Duration::from_secs(600)).await.unwrap();
