@@ -260,7 +260,7 @@ async fn counting_from_zero() -> RedisRegistry {
     for guild in ["g1", "g2"] {
         let epochs = format!("{}:{{g:{guild}}}:epochs", options.prefix);
         let zero = [("since", 0), ("last", 0)];
-        let () = registry.connection().hset_multiple(epochs, &zero).await.unwrap();
+        let () = registry.connection().await.unwrap().hset_multiple(epochs, &zero).await.unwrap();
     }
     registry
 }

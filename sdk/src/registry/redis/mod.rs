@@ -14,11 +14,19 @@
 mod address;
 mod claim;
 mod entry;
+mod escort;
+mod form;
+mod line;
 mod link;
 mod options;
+mod persistence;
 mod policy;
+mod renewable;
 mod schema;
 mod scripts;
+mod subscription;
+mod survey;
+mod tls;
 mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -27,13 +35,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use redis::{FromRedisValue, ScriptInvocation};
 
-pub use self::options::RedisOptions;
 use self::{
     address::Address,
     claim::Claim,
     link::{Link, Question},
     schema::{HostKeys, Schema},
 };
+pub use self::{options::RedisOptions, persistence::Durability, tls::RedisTls};
 use super::{
     ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, Registry, RegistryError,
 };
@@ -54,10 +62,18 @@ pub struct RedisRegistry {
 }
 
 impl RedisRegistry {
-    /// Connects to the Redis at `url`: `redis://[[user]:password@]host[:port][/database]`
-    /// or `unix:///path[?db=…&user=…&pass=…]`. Tries again for as long as the options
-    /// say when it is not there. Once connected, it recovers by itself when Redis goes
-    /// away and comes back; calls in the meantime fail.
+    /// Connects to the Redis at `url`, which has one of these forms:
+    ///
+    /// - `redis://[[user]:password@]host[:port][/database]`, a single Redis;
+    /// - `unix:///path[?db=…&user=…&pass=…]`, the same by its socket;
+    /// - `redis-sentinel://[[user]:password@]host[:port],…/master[/database]`, the master
+    ///   that the Sentinels at these hosts name;
+    /// - `redis-cluster://[[user]:password@]host[:port],…`, the Cluster that these nodes
+    ///   are of.
+    ///
+    /// With `rediss` in place of `redis` it is encrypted. Tries again for as long as the
+    /// options say when it is not there. Once connected, it recovers by itself when Redis
+    /// goes away and comes back or another takes its place; calls in the meantime fail.
     ///
     /// # Errors
     /// [`RegistryError::Address`] and [`RegistryError::Options`] for what cannot be
@@ -80,10 +96,20 @@ impl RedisRegistry {
         Address::parse(url, &RedisOptions::default()).map(drop)
     }
 
-    /// The connection that calls use, for benchmarks to compare with.
+    /// A connection that calls use, for benchmarks to compare with.
     #[doc(hidden)]
-    pub fn connection(&self) -> redis::aio::ConnectionManager {
-        self.link.connection()
+    pub async fn connection(&self) -> Result<redis::aio::MultiplexedConnection, RegistryError> {
+        self.link.connection(&self.hosts.leases).await
+    }
+
+    /// Whether Redis is set up to keep what it is told; a host asks once, when it starts.
+    /// Of what is only a risk the log tells, at `warn`.
+    ///
+    /// # Errors
+    /// [`RegistryError::WouldEvict`] when Redis would throw away records to make room,
+    /// else as for [`connect`](Self::connect).
+    pub async fn check_durability(&self) -> Result<Durability, RegistryError> {
+        persistence::check(&self.link).await
     }
 
     async fn ask_hosts<T: FromRedisValue>(
