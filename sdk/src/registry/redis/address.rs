@@ -101,7 +101,7 @@ impl Address {
                     ));
                 }
                 if !parts.parameters.is_empty() {
-                    return Err(refuse(UNKNOWN_PARAMETER.to_owned()));
+                    return Err(refuse("for a cluster there are no parameters after ?".to_owned()));
                 }
                 let (info, places) = parts.hosts(simple, PORT).map_err(refuse)?;
                 let name = format!("{scheme}://{}", list(&places));
@@ -210,7 +210,13 @@ fn read(url: &str) -> Result<ConnectionInfo, String> {
     url.into_connection_info().map_err(|error| {
         // What follows the description may quote the URL.
         let said = error.to_string();
-        said.split_once(" - ").map_or(said.as_str(), |(description, _)| description).to_owned()
+        let description = said.split_once(" - ").map_or(said.as_str(), |(description, _)| description);
+        match description {
+            "Redis URL did not parse" => "its host, its port or its login cannot be read; what means \
+                                          something in a URL must be written as %XX in a login"
+                .to_owned(),
+            other => other.to_owned(),
+        }
     })
 }
 
