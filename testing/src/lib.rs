@@ -16,6 +16,6 @@ pub use self::{
     redis::{RedisServer, StartError},
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,
-    redis_tls::{Certificates, RedisTlsServer},
+    redis_tls::{Certificate, Certificates, RedisTlsServer},
 };
 pub use rustix::process::Signal;

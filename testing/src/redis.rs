@@ -149,6 +149,11 @@ impl RedisServer {
         self.port
     }
 
+    /// The folder of the server, which goes when it does.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The process of the server, while it runs.
     pub fn pid(&self) -> Option<Pid> {
         self.process.as_ref().map(|process| process.redis)

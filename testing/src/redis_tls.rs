@@ -31,7 +31,16 @@ impl Certificates {
     /// # Errors
     /// When its folder cannot be written.
     pub fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("guildhall-certificates-").tempdir()?;
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// Makes an authority whose folder is in this one, such as that of a server, and goes
+    /// with it.
+    ///
+    /// # Errors
+    /// When its folder cannot be written.
+    pub fn within(folder: &Path) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("guildhall-certificates-").tempdir_in(folder)?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "an authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -19,7 +19,7 @@ static SENTINEL: LazyLock<RedisSentinel> =
 static CLUSTER: LazyLock<RedisCluster> =
     LazyLock::new(|| RedisCluster::start().unwrap_or_else(|error| panic!("{error}")));
 static TLS: LazyLock<(RedisTlsServer, Certificates)> = LazyLock::new(|| {
-    let certificates = Certificates::new().unwrap();
+    let certificates = Certificates::within(SHARED.folder()).unwrap();
     let certificate = certificates.sign(&["localhost"]).unwrap();
     let server = RedisTlsServer::start(&certificate, Some(&certificates.ca()));
     (server.unwrap_or_else(|error| panic!("{error}")), certificates)

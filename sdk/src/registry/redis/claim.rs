@@ -84,7 +84,7 @@ impl<'a> Claim<'a> {
             .arg(over.unwrap_or_default())
             .arg(agent.epoch.0);
         let (outcome, said): (String, String) =
-            registry.link.ask(&keys.agents, Question::Script(&script)).await?;
+            registry.link.ask_kept(&keys.agents, Question::Script(&script)).await?;
         match (outcome.as_str(), replaces) {
             ("claimed", _) => said
                 .parse()

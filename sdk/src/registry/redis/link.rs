@@ -1,7 +1,10 @@
 //! How calls reach Redis, whatever its form: each is bounded in time, goes to the node that
 //! serves its key, and finds another connection or another node when that fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use redis::{
@@ -121,7 +124,6 @@ impl Link {
     /// # Errors
     /// [`RegistryError::NotReplicated`] when they do not have it in time. It was written
     /// all the same, and may or may not survive a failover.
-    #[allow(dead_code, reason = "the calls that others rely on are made so next")]
     pub(super) async fn ask_kept<T: FromRedisValue>(
         &self,
         place: &str,
@@ -138,7 +140,7 @@ impl Link {
     ) -> Result<T, RegistryError> {
         let keeping = (manner.kept && self.replicas > 0).then(|| Keeping {
             replicas: self.replicas,
-            until: std::time::Instant::now() + self.timeout,
+            until: Instant::now() + self.timeout,
             mark: format!("{key}:kept"),
         });
         self.bounded(async {
@@ -241,7 +243,14 @@ impl Link {
         &self,
         work: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        timeout(self.timeout, work).await.unwrap_or_else(|_| Err(self.timed_out()))
+        let mut given_up = GivenUp { link: self, begun: Instant::now(), ended: false };
+        match timeout(self.timeout, work).await {
+            Ok(outcome) => {
+                given_up.ended = true;
+                outcome
+            }
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     fn timed_out(&self) -> RegistryError {
@@ -269,6 +278,22 @@ impl Link {
             return self.not_replicated(0);
         }
         unavailable(&self.address, error)
+    }
+}
+
+/// One call. When it ran out of time, be it here or where a longer one that it is part of
+/// is bounded, it may have waited for a node that serves no more.
+struct GivenUp<'a> {
+    link: &'a Link,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if !self.ended && self.begun.elapsed() >= self.link.timeout / 2 {
+            self.link.survey.doubt();
+        }
     }
 }
 
@@ -358,8 +383,6 @@ fn may_pass(error: &RedisError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use guildhall_testing::{RedisCluster, RedisServer};
 
     use super::*;

@@ -42,6 +42,11 @@ impl<T: Clone> Renewable<T> {
         self.cell.compare_and_swap(&bad.making, Arc::new(OnceCell::new()));
     }
 
+    /// Lets the next who needs it make it anew.
+    pub(super) fn clear(&self) {
+        self.cell.store(Arc::new(OnceCell::new()));
+    }
+
     /// Puts a value in place of the one there is.
     pub(super) fn set(&self, value: T) {
         self.cell.store(Arc::new(OnceCell::new_with(Some(value))));

@@ -47,6 +47,13 @@ impl Survey {
         }
     }
 
+    /// Has the map drawn anew, whichever it is.
+    pub(super) fn doubt(&self) {
+        if self.form.moves() {
+            self.map.clear();
+        }
+    }
+
     /// Whether who serves what can change.
     pub(super) fn moves(&self) -> bool {
         self.form.moves()
