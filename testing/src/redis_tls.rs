@@ -42,7 +42,8 @@ impl Certificates {
     pub fn within(folder: &Path) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("guildhall-certificates-").tempdir_in(folder)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "an authority of a test");
+        // By its name a certificate says who signed it, so no two have the same.
+        params.distinguished_name.push(DnType::CommonName, folder.path().to_string_lossy());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let authority = CertifiedIssuer::self_signed(params, key).map_err(io::Error::other)?;

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::registry::RegistryError;
 
-const SCHEMES: &str = "redis://, rediss:// or unix://, or with a list of hosts redis-sentinel://, \
-                       rediss-sentinel://, redis-cluster:// or rediss-cluster://";
+const SCHEMES: &str = "redis://, rediss://, unix://, redis-sentinel://, rediss-sentinel://, \
+                       redis-cluster:// or rediss-cluster://";
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;

@@ -472,6 +472,8 @@ mod tests {
         let command = redis::cmd("INCR").arg(key).take();
         let ask = async || link.ask::<u64>(key, Question::Command(&command)).await.unwrap();
         assert_eq!(ask().await, 1);
+        let channel = "{moved}:changes";
+        let mut told = link.subscribe(&[channel]).await.unwrap();
         let from = cluster.master_of(key).unwrap();
         let to = (from + 1) % 3;
         let id = |node: usize| cluster.ask(node, "CLUSTER MYID").unwrap().lines().last().unwrap().to_owned();
@@ -493,5 +495,12 @@ mod tests {
         set(from, &format!("NODE {}", id(to)));
         assert_eq!(ask().await, 5, "it has moved");
         assert_eq!(ask().await, 6);
+        let left = timeout(Duration::from_secs(20), told.next()).await;
+        assert!(left.unwrap().is_none(), "who listens is to listen elsewhere");
+        let mut told = link.subscribe(&[channel]).await.unwrap();
+        let news = redis::cmd("PUBLISH").arg(channel).arg("news").take();
+        let _: u64 = link.ask(channel, Question::Command(&news)).await.unwrap();
+        let message = timeout(Duration::from_secs(20), told.next()).await.unwrap().unwrap();
+        assert_eq!(message.get_payload_bytes(), b"news");
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! Every time is Redis' own `TIME`; no host's clock is ever compared. That clock must
 //! not jump forward: every lease would end early. Read on in [`claim`] for who
-//! may run an agent, in [`link`] for the connection and in [`watch`] for the streams.
+//! may run an agent, in [`link`] for how calls reach Redis, in [`form`] for the forms it may
+//! have, and in [`watch`] for the streams.
 
 mod address;
 mod claim;

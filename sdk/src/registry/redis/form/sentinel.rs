@@ -1,10 +1,10 @@
 //! Redis with Sentinels: they agree which of several is the master.
 
+use std::{collections::HashMap, time::Duration};
+
 use futures::{StreamExt, stream::FuturesUnordered};
 use redis::{Client, ConnectionInfo, ErrorKind, RedisError, RedisResult, Value};
 use tokio::time::timeout;
-
-use std::{collections::HashMap, time::Duration};
 
 use super::{Nodes, Place, located};
 use crate::registry::redis::line::Line;
