@@ -42,7 +42,7 @@ struct Beating {
 impl Beating {
     async fn beat(&self) -> Result<()> {
         let Recorded { host, lease, .. } = &self.recorded;
-        Ok(self.registry.renew(&host.id, lease, LEASE, Some(host)).await?)
+        Ok(self.registry.renew(&host.id, lease, LEASE, 0, Some(host)).await?)
     }
 
     /// Commands that Redis carries out for one renewal: calls of the host, and all

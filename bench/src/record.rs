@@ -79,5 +79,6 @@ fn agent(host: &HostId, at: usize) -> Result<AgentInfo> {
         last_exit: None,
         request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
         placed_by: None,
+        failed_on: Vec::new(),
     })
 }

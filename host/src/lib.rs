@@ -11,14 +11,17 @@
 //! | `service` | the gRPC calls |
 //! | `heartbeat` | keeps the lease, tells the load |
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
+//! | [`fence`] | ends all agents when the host may not run them any more |
 //! | [`runner`] | the operator's table: what is executed for which class |
 //! | [`launch_document`] | what a runner is told |
 //!
 //! A host never decides where an agent goes (its engine's policy does), nor who
 //! holds an identity (the registry does); it is the authority on its capacity.
 
+pub mod clock;
 pub mod config;
 mod fault;
+pub mod fence;
 mod fleet;
 mod heartbeat;
 mod host;

@@ -9,6 +9,7 @@ use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry,
 use guildhall_host::{
     Host, HostArgs, HostConfig, HostError,
     config::{LogFormat, RegistryAddress},
+    fence::{self, FenceBy},
     supervisor::SupervisorError,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,14 +27,20 @@ const NO_REGISTRY: u8 = 3;
 const CANNOT_LISTEN: u8 = 4;
 
 fn main() -> ExitCode {
+    // Not for people, so it is in no help. It has no runtime and no configuration.
+    if std::env::args_os().skip(1).eq(["fence"]) {
+        return fence::main();
+    }
     let args = HostArgs::parse();
-    let config = match args.validate() {
+    let mut config = match args.validate() {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("agent-host: {errors}");
             return WRONG_CONFIGURATION.into();
         }
     };
+    // This very program, even if another lies in its place by now.
+    config.supervisor.fence = FenceBy::Process("/proc/self/exe".into());
     log(&args);
     info!(?config, "starting");
     // Orphans of agents come to this process, so that none becomes a zombie of

@@ -153,4 +153,7 @@ pub enum SupervisorError {
     /// The thread that starts processes could not be started.
     #[error("the spawner threads cannot be started: {0}")]
     Spawner(#[source] io::Error),
+    /// What ends the agents with the host's tenure could not be started.
+    #[error("the fence cannot be started: {0}")]
+    Fence(#[source] io::Error),
 }

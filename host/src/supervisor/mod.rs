@@ -65,7 +65,7 @@ pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
 };
-use crate::runner::RunnerTable;
+use crate::{clock::BootInstant, fence::Fence, runner::RunnerTable};
 
 /// Longest name of a Unix socket, bytes, and what a socket's name takes of that
 /// after the runtime directory: two separators, the directory's own name, a number.
@@ -99,6 +99,7 @@ struct Shared {
     release_claims: AtomicBool,
     tasks: TaskTracker,
     spawner: Spawner,
+    fence: Arc<Fence>,
     runtime_dir: TempDir,
     sockets: AtomicU64,
     /// The part of the host's environment that agents inherit.
@@ -147,7 +148,8 @@ impl Supervisor {
     /// runtime. `lease` says which lease of the host claims are made under.
     ///
     /// # Errors
-    /// [`SupervisorError`] when the runtime directory or the thread cannot be made.
+    /// [`SupervisorError`] when the runtime directory, a thread or the fence cannot be
+    /// made.
     pub fn new(
         config: SupervisorConfig,
         runners: RunnerTable,
@@ -155,6 +157,7 @@ impl Supervisor {
         lease: watch::Receiver<LeaseId>,
     ) -> Result<Self, SupervisorError> {
         let closing = CancellationToken::new();
+        let fence = fence(&config).map_err(SupervisorError::Fence)?;
         let shared = Shared {
             runners: ArcSwap::from_pointee(runners),
             registry,
@@ -167,7 +170,8 @@ impl Supervisor {
             closing: closing.clone(),
             release_claims: AtomicBool::new(false),
             tasks: TaskTracker::new(),
-            spawner: Spawner::start().map_err(SupervisorError::Spawner)?,
+            spawner: Spawner::start(&fence).map_err(SupervisorError::Spawner)?,
+            fence,
             runtime_dir: runtime_dir(&config)?,
             sockets: AtomicU64::new(0),
             inherited: inherited(&config.env_allow),
@@ -216,6 +220,12 @@ impl Supervisor {
             }
             Err(source) => Err(StopError::Registry { key: last.key, source: Arc::new(source) }),
         }
+    }
+
+    /// What ends the agents when the host's tenure is over. It allows them for ever
+    /// until it is told otherwise.
+    pub fn fence(&self) -> Arc<Fence> {
+        Arc::clone(&self.shared.fence)
     }
 
     /// One agent, running or ended.
@@ -399,6 +409,14 @@ impl Drop for StartInFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// A fence that allows everything, for a supervisor that nobody tells of tenure.
+fn fence(config: &SupervisorConfig) -> std::io::Result<Arc<Fence>> {
+    let hold = config.hold.as_ref().map(|hold| hold.try_clone()).transpose()?;
+    let fence = Fence::start(config.fence.clone(), hold)?;
+    fence.allow_until(BootInstant::from_nanos(u64::MAX));
+    Ok(Arc::new(fence))
 }
 
 /// A directory of the supervisor's own that nobody else may enter.

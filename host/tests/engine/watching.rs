@@ -131,6 +131,7 @@ async fn claim(registry: &dyn Registry, lease: &LeaseId) -> AgentInfo {
         last_exit: None,
         request_id: "r".to_owned(),
         placed_by: None,
+        failed_on: Vec::new(),
     };
     let ClaimOutcome::Claimed(epoch) = registry.claim(&agent, lease, None).await.unwrap() else {
         panic!("the identity should be free")

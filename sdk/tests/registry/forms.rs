@@ -17,11 +17,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     backends::{SHARED, fresh_options},
-    fixtures::{agent, eventually, guild_id, host_id, key, lease, next, register},
+    fixtures::{agent, eventually, guild_id, host, host_id, key, lease, next, register},
 };
 
 /// Longer than a failover takes.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// For so long after a failover no new agent is claimed.
+const LEASE: Duration = Duration::from_secs(2);
 
 fn impatient() -> RedisOptions {
     RedisOptions { call_timeout: Duration::from_secs(2), ..fresh_options() }
@@ -51,7 +54,17 @@ async fn claim_without_end(
 /// Kills the master while there are claims, lets it come back, and looks at what is left.
 async fn nothing_that_was_answered_is_lost(registry: RedisRegistry, kill_master: impl AsyncFnOnce()) {
     let registry = Arc::new(registry);
-    register(&*registry, "h", &lease("l")).await;
+    registry.register(&host("h"), &lease("l"), LEASE).await.unwrap();
+    let renewing = tokio::spawn({
+        let registry = registry.clone();
+        async move {
+            loop {
+                // What fails is renewed the next time, as by a host.
+                let _ = registry.renew(&host_id("h"), &lease("l"), LEASE, 0, None).await;
+                sleep(LEASE / 5).await;
+            }
+        }
+    });
     let (mut hosts, mut agents) = (registry.watch_hosts(), registry.watch_guild(&guild_id("g")));
     assert!(matches!(next(&mut hosts).await, HostEvent::Snapshot(hosts) if hosts.len() == 1));
     assert!(matches!(next(&mut agents).await, AgentEvent::Snapshot(agents) if agents.is_empty()));
@@ -110,7 +123,7 @@ async fn nothing_that_was_answered_is_lost(registry: RedisRegistry, kill_master:
     timeout(PATIENCE, told).await.expect("the watcher of the guild is told");
     eventually("a host can register", async || {
         let length = Duration::from_secs(60);
-        registry.register(&crate::fixtures::host("new"), &lease("new"), length).await.is_ok()
+        registry.register(&host("new"), &lease("new"), length).await.is_ok()
     })
     .await;
     let told = async {
@@ -127,6 +140,7 @@ async fn nothing_that_was_answered_is_lost(registry: RedisRegistry, kill_master:
         }
     };
     timeout(PATIENCE, told).await.expect("the watcher of hosts is told");
+    renewing.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -369,8 +383,10 @@ async fn the_documented_user_may_do_what_is_needed() {
     })
     .await;
     register(&registry, "h", &lease("l")).await;
-    let report = crate::fixtures::host("h");
-    registry.renew(&host_id("h"), &lease("l"), Duration::from_secs(10), Some(&report)).await.unwrap();
+    let report = host("h");
+    registry.renew(&host_id("h"), &lease("l"), Duration::from_secs(10), 0, Some(&report)).await.unwrap();
+    registry.overdue().await.unwrap();
+    registry.orphans().await.unwrap();
     let epoch = crate::fixtures::claim(&registry, &key("g", "a"), "h", &lease("l")).await;
     let claimed = registry.agent(&key("g", "a")).await.unwrap().unwrap();
     registry.update(&claimed.agent).await.unwrap();

@@ -262,6 +262,7 @@ impl Shared {
             guild_id: agent.key.guild.to_string(),
             agent_id: agent.key.agent.to_string(),
             grace_ms: None,
+            request_id: uuid::Uuid::new_v4().simple().to_string(),
         };
         let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
         let mut client = self.channels.client(&host.info).map_err(failed)?;

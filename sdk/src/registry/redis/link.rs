@@ -98,6 +98,12 @@ impl Link {
         self.bounded(async { connecting.await.map_err(|error| self.explain(key, error)) }).await
     }
 
+    /// Whether one node serves both keys, as far as is known.
+    pub(super) async fn are_together(&self, one: &str, other: &str) -> Result<bool, RegistryError> {
+        let map = self.survey.map().await.map_err(|error| self.explain(one, error))?;
+        Ok(map.value.place(one) == map.value.place(other))
+    }
+
     /// Asks, and asks once more when the connection turns out to be broken. A question
     /// may therefore reach Redis twice. `place` is where the answer is from: it decides on
     /// the node, and errors name it.
