@@ -49,7 +49,7 @@ impl Beating {
     /// Commands that Redis carries out for one renewal: calls of the host, and all
     /// with those that the call's script makes within Redis.
     async fn commands(&self) -> Result<(f64, f64)> {
-        let mut connection = self.registry.connection();
+        let mut connection = self.registry.connection().await?;
         redis::cmd("CONFIG").arg("RESETSTAT").exec_async(&mut connection).await?;
         for _ in 0..COUNTED {
             self.beat().await?;

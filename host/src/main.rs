@@ -105,9 +105,15 @@ async fn run(config: HostConfig) -> u8 {
         let registry: Arc<dyn Registry> = match &config.registry {
             RegistryAddress::Memory => Arc::new(MemoryRegistry::new()),
             RegistryAddress::Redis(url) => {
-                let options =
-                    RedisOptions { connect_within: config.registry_patience, ..RedisOptions::default() };
-                Arc::new(RedisRegistry::connect(url, options).await?)
+                let options = RedisOptions {
+                    connect_within: config.registry_patience,
+                    replicas: config.redis_replicas,
+                    tls: config.redis_tls.clone(),
+                    ..RedisOptions::default()
+                };
+                let registry = RedisRegistry::connect(url, options).await?;
+                registry.check_durability().await?;
+                Arc::new(registry)
             }
         };
         Host::start(config, registry).await
@@ -118,7 +124,11 @@ async fn run(config: HostConfig) -> u8 {
             Err(error) => {
                 error!(%error, "the host did not start");
                 return match error {
-                    HostError::Registry(RegistryError::Address { .. } | RegistryError::Options { .. })
+                    HostError::Registry(
+                        RegistryError::Address { .. }
+                        | RegistryError::Options { .. }
+                        | RegistryError::WouldEvict { .. },
+                    )
                     | HostError::Engine(_)
                     | HostError::IdInUse { .. }
                     | HostError::Setting(_)

@@ -39,10 +39,7 @@ pub enum AgentState {
 impl AgentState {
     /// Whether an agent in this state holds its identity against another claim.
     pub fn is_live(self) -> bool {
-        matches!(
-            self,
-            Self::Starting | Self::Running | Self::Restarting | Self::Stopping | Self::Waiting
-        )
+        matches!(self, Self::Starting | Self::Running | Self::Restarting | Self::Stopping | Self::Waiting)
     }
 
     /// Whether an agent in this state is lost when its host is.

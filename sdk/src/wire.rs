@@ -99,8 +99,9 @@ pub(crate) fn launch_without_guild(launch: &Launch) -> Vec<u8> {
 
 /// The launch that was kept in these two parts.
 pub(crate) fn launch_with_guild(launch: &[u8], guild_spec: &[u8]) -> Result<Launch, InvalidLaunch> {
-    let launch: v1::Launch = prost::Message::decode(launch)
-        .map_err(|error: prost::DecodeError| InvalidLaunch::Field { field: "launch", reason: error.to_string() })?;
+    let launch: v1::Launch = prost::Message::decode(launch).map_err(|error: prost::DecodeError| {
+        InvalidLaunch::Field { field: "launch", reason: error.to_string() }
+    })?;
     launch_from_wire(v1::Launch { guild_spec: guild_spec.to_vec(), ..launch })
 }
 

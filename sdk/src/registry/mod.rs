@@ -23,7 +23,7 @@ mod view;
 pub use self::{
     fleet_policy::FleetPolicy,
     memory::MemoryRegistry,
-    redis::{RedisOptions, RedisRegistry},
+    redis::{Durability, RedisOptions, RedisRegistry, RedisTls},
     view::{Burial, Council, Member, Overdue, Renewed, View, rank},
 };
 
@@ -374,5 +374,29 @@ pub enum RegistryError {
         place: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Too few replicas have what was written, so it may be gone after a failover.
+    #[error(
+        "the registry at {address} has written it, but only {got} of {wanted} replicas have it: \
+         are they connected, and not fewer than REDIS_REPLICAS?"
+    )]
+    NotReplicated {
+        /// Which registry, without its password.
+        address: String,
+        /// How many replicas must have it.
+        wanted: u32,
+        /// How many have it.
+        got: u64,
+    },
+    /// The backend would throw away records when its memory is full.
+    #[error(
+        "the registry at {address} would throw away records when its memory is full: its maxmemory-policy \
+         is {policy}; set it to noeviction"
+    )]
+    WouldEvict {
+        /// Which registry, without its password.
+        address: String,
+        /// The policy that is set.
+        policy: String,
     },
 }

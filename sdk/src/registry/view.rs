@@ -45,7 +45,8 @@ pub struct Council {
 impl View {
     /// The council of `lease`: the same wherever it is asked for.
     pub fn council(&self, lease: &LeaseId) -> Council {
-        let mut others: Vec<_> = self.members.iter().filter(|member| member.lease != *lease).cloned().collect();
+        let mut others: Vec<_> =
+            self.members.iter().filter(|member| member.lease != *lease).cloned().collect();
         others.sort_by_cached_key(|member| {
             (rank(lease.as_str(), member.lease.as_str()), member.lease.as_str().to_owned())
         });

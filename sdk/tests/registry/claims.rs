@@ -8,7 +8,9 @@ use guildhall::{
 
 use crate::{
     backends::{Pair, both},
-    fixtures::{SHORT, agent, bury, claim, guild_id, held, host, host_id, key, launch, lease, overdue, register},
+    fixtures::{
+        SHORT, agent, bury, claim, guild_id, held, host, host_id, key, launch, lease, overdue, register,
+    },
 };
 
 both!(
@@ -323,7 +325,11 @@ async fn an_agent_that_was_handed_over_is_an_orphan([a, b]: Pair) {
     register(&*b, "h2", &lease("l2")).await;
     let first = accept(&*a, &key, "{}").await;
     let waiting = AgentInfo { state: AgentState::Waiting, epoch: first, ..agent(&key, "h1") };
-    assert_fenced(a.hand_over(&AgentInfo { epoch: Epoch(7777), ..waiting.clone() }).await, Epoch(7777), Some(first));
+    assert_fenced(
+        a.hand_over(&AgentInfo { epoch: Epoch(7777), ..waiting.clone() }).await,
+        Epoch(7777),
+        Some(first),
+    );
     a.hand_over(&waiting).await.unwrap();
     assert_eq!(b.orphans().await.unwrap().len(), 1);
     let adopted = b.adopt(&agent(&key, "h2"), &lease("l2"), first).await.unwrap();

@@ -7,8 +7,8 @@ use guildhall::{
     agent::{AgentInfo, AgentState},
     host::{HostInfo, HostLoad, LeaseId, LeaseTerms},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
-    placement::{PolicyIdentity, Sha256Digest},
     launch::{Json, Launch},
+    placement::{PolicyIdentity, Sha256Digest},
     registry::{Burial, ClaimOutcome, Overdue, Registration, Registry},
 };
 

@@ -300,11 +300,12 @@ async fn counting_from_zero() -> RedisRegistry {
     for guild in ["g1", "g2"] {
         let epochs = format!("{}:{{g:{guild}}}:epochs", options.prefix);
         let zero = [("since", 0), ("last", 0)];
-        let () = registry.connection().hset_multiple(epochs, &zero).await.unwrap();
+        let () = registry.connection().await.unwrap().hset_multiple(epochs, &zero).await.unwrap();
         // Also agents that were claimed without a launch are looked for.
         let guilds = format!("{}:{{hosts}}:guilds", options.prefix);
         let now = u32::MAX;
-        let () = registry.connection().zadd(guilds, guild, u64::from(now) * 1000).await.unwrap();
+        let () =
+            registry.connection().await.unwrap().zadd(guilds, guild, u64::from(now) * 1000).await.unwrap();
     }
     registry
 }

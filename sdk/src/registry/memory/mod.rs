@@ -21,9 +21,7 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 use self::state::State;
-use super::{
-    Burial, ClaimOutcome, Claimed, Overdue, Registration, Registry, RegistryError, Renewed,
-};
+use super::{Burial, ClaimOutcome, Claimed, Overdue, Registration, Registry, RegistryError, Renewed};
 use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},

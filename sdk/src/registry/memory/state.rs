@@ -282,9 +282,7 @@ impl State {
             (None, None) => true,
             (None, Some(epoch)) => return Err(self.missing(&agent.key, epoch)),
             (Some(current), Some(epoch)) => current.agent.epoch == epoch,
-            (Some(current), None) => {
-                !current.agent.state.is_live() || self.is_buried(&current.lease)
-            }
+            (Some(current), None) => !current.agent.state.is_live() || self.is_buried(&current.lease),
         };
         if let (false, Some(current)) = (granted, current) {
             return Ok(ClaimOutcome::Held(Box::new(current.agent.clone())));

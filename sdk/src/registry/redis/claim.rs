@@ -139,7 +139,10 @@ impl<'a> Claim<'a> {
             Purpose::Restart(epoch) => (Some(*epoch), 0),
             Purpose::Adoption(epoch) => (Some(*epoch), 1),
         };
-        let run = if self.may_conflict() { registry.incarnation.run() } else { String::new() };
+        // What was seen is the node with the hosts. In a Cluster another one may have the
+        // guild, and has a run id of its own that says nothing about that.
+        let comparable = registry.link.are_together(&keys.agents, &registry.hosts.leases).await?;
+        let run = if comparable && self.may_conflict() { registry.incarnation.run() } else { String::new() };
         let mut script = scripts::CLAIM.prepare_invoke();
         script
             .key(&keys.agents)
@@ -161,7 +164,7 @@ impl<'a> Claim<'a> {
             script.arg(launch).arg(digest).arg(if with_spec { guild_spec.as_str() } else { "" });
         }
         let (outcome, said): (String, String) =
-            registry.link.ask(&keys.agents, Question::Script(&script)).await?;
+            registry.link.ask_kept(&keys.agents, Question::Script(&script)).await?;
         match (outcome.as_str(), replaces) {
             ("claimed", _) => said
                 .parse()

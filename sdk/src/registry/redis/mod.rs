@@ -9,18 +9,26 @@
 //!
 //! Every time is Redis' own `TIME`; no host's clock is ever compared with it, only how
 //! long both say that it was between two answers. Read on in [`claim`] for who may run an
-//! agent, in [`incarnation`] for what a restart of Redis means, in [`link`] for the
-//! connection and in [`watch`] for the streams.
+//! agent, in [`incarnation`] for what a restart of Redis means, in [`link`] for how calls
+//! reach Redis, in [`form`] for the forms it may have, and in [`watch`] for the streams.
 
 mod address;
 mod claim;
 mod entry;
+mod escort;
+mod form;
 mod incarnation;
+mod line;
 mod link;
 mod options;
+mod persistence;
 mod policy;
+mod renewable;
 mod schema;
 mod scripts;
+mod subscription;
+mod survey;
+mod tls;
 mod watch;
 
 use std::{
@@ -35,7 +43,6 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use redis::{FromRedisValue, ScriptInvocation};
 use tokio::time::Instant;
 
-pub use self::options::RedisOptions;
 use self::{
     address::Address,
     claim::{Claim, Purpose},
@@ -43,6 +50,7 @@ use self::{
     link::{Link, Question},
     schema::{HostKeys, Schema},
 };
+pub use self::{options::RedisOptions, persistence::Durability, tls::RedisTls};
 use super::{
     Burial, ClaimOutcome, Claimed, FORGET_BURIED_AFTER, LONGEST_LEASE, Overdue, Registration, Registry,
     RegistryError, Renewed, View,
@@ -80,10 +88,18 @@ pub struct RedisRegistry {
 }
 
 impl RedisRegistry {
-    /// Connects to the Redis at `url`: `redis://[[user]:password@]host[:port][/database]`
-    /// or `unix:///path[?db=…&user=…&pass=…]`. Tries again for as long as the options
-    /// say when it is not there. Once connected, it recovers by itself when Redis goes
-    /// away and comes back; calls in the meantime fail.
+    /// Connects to the Redis at `url`, which has one of these forms:
+    ///
+    /// - `redis://[[user]:password@]host[:port][/database]`, a single Redis;
+    /// - `unix:///path[?db=…&user=…&pass=…]`, the same by its socket;
+    /// - `redis-sentinel://[[user]:password@]host[:port],…/master[/database]`, the master
+    ///   that the Sentinels at these hosts name;
+    /// - `redis-cluster://[[user]:password@]host[:port],…`, the Cluster that these nodes
+    ///   are of.
+    ///
+    /// With `rediss` in place of `redis` it is encrypted. Tries again for as long as the
+    /// options say when it is not there. Once connected, it recovers by itself when Redis
+    /// goes away and comes back or another takes its place; calls in the meantime fail.
     ///
     /// # Errors
     /// [`RegistryError::Address`] and [`RegistryError::Options`] for what cannot be
@@ -95,14 +111,7 @@ impl RedisRegistry {
         let link = Arc::new(Link::open(address, &options).await?);
         let schema = Schema::new(&options.prefix);
         let hosts = schema.hosts();
-        Ok(Self {
-            link,
-            schema,
-            hosts,
-            options,
-            incarnation: Arc::default(),
-            enlisted: Arc::default(),
-        })
+        Ok(Self { link, schema, hosts, options, incarnation: Arc::default(), enlisted: Arc::default() })
     }
 
     /// Whether [`connect`](Self::connect) understands the URL. Connects to nothing.
@@ -113,10 +122,20 @@ impl RedisRegistry {
         Address::parse(url, &RedisOptions::default()).map(drop)
     }
 
-    /// The connection that calls use, for benchmarks to compare with.
+    /// A connection that calls use, for benchmarks to compare with.
     #[doc(hidden)]
-    pub fn connection(&self) -> redis::aio::ConnectionManager {
-        self.link.connection()
+    pub async fn connection(&self) -> Result<redis::aio::MultiplexedConnection, RegistryError> {
+        self.link.connection(&self.hosts.leases).await
+    }
+
+    /// Whether Redis is set up to keep what it is told; a host asks once, when it starts.
+    /// Of what is only a risk the log tells, at `warn`.
+    ///
+    /// # Errors
+    /// [`RegistryError::WouldEvict`] when Redis would throw away records to make room,
+    /// else as for [`connect`](Self::connect).
+    pub async fn check_durability(&self) -> Result<Durability, RegistryError> {
+        persistence::check(&self.link).await
     }
 
     async fn ask_hosts<T: FromRedisValue>(
@@ -127,8 +146,18 @@ impl RedisRegistry {
         self.link.ask(&self.hosts.records, Question::Script(script)).await
     }
 
+    /// Like [`ask_hosts`](Self::ask_hosts), for what others rely on.
+    async fn ask_hosts_kept<T: FromRedisValue>(
+        &self,
+        script: &mut ScriptInvocation<'_>,
+    ) -> Result<T, RegistryError> {
+        script.key(&self.hosts.leases).key(&self.hosts.records).key(&self.hosts.others);
+        self.link.ask_kept(&self.hosts.records, Question::Script(script)).await
+    }
+
     async fn is_buried(&self, lease: &LeaseId) -> Result<bool, RegistryError> {
-        self.ask_hosts(scripts::IS_BURIED.prepare_invoke().arg(lease.as_str())).await
+        // Kept: a failover must not undo a burial that a takeover relies on.
+        self.ask_hosts_kept(scripts::IS_BURIED.prepare_invoke().arg(lease.as_str())).await
     }
 
     /// Has the guild found when orphans are looked for. Must come before its first claim.
@@ -140,7 +169,7 @@ impl RedisRegistry {
         }
         let mut script = scripts::ENLIST.key(&self.hosts.guilds);
         script.arg(guild.as_str());
-        self.link.ask::<()>(&self.hosts.guilds, Question::Script(&script)).await?;
+        self.link.ask_kept::<()>(&self.hosts.guilds, Question::Script(&script)).await?;
         let mut enlisted = enlisted();
         enlisted.retain(|_, at| now - *at < ENLISTED_FOR);
         enlisted.insert(guild.clone(), now);
@@ -186,7 +215,8 @@ impl RedisRegistry {
         place: &str,
         script: &ScriptInvocation<'_>,
     ) -> Result<(), RegistryError> {
-        let (outcome, current): (String, String) = self.link.ask(place, Question::Script(script)).await?;
+        let (outcome, current): (String, String) =
+            self.link.ask_kept(place, Question::Script(script)).await?;
         match outcome.as_str() {
             "done" => Ok(()),
             "forgotten" => Err(RegistryError::Forgotten { key: key.clone(), epoch }),
@@ -217,7 +247,7 @@ impl Registry for RedisRegistry {
         length: Duration,
     ) -> Result<Registration, RegistryError> {
         let (outcome, left, run, settled_ms): (String, u64, String, u64) = self
-            .ask_hosts(
+            .ask_hosts_kept(
                 scripts::REGISTER
                     .prepare_invoke()
                     .arg(host.id.as_str())
@@ -247,7 +277,7 @@ impl Registry for RedisRegistry {
     ) -> Result<Renewed, RegistryError> {
         let asked = Instant::now();
         let (renewed, now, run, settled_ms, newest, members): (bool, u64, String, u64, u64, String) = self
-            .ask_hosts(
+            .ask_hosts_kept(
                 scripts::RENEW
                     .prepare_invoke()
                     .arg(host.as_str())
@@ -273,7 +303,7 @@ impl Registry for RedisRegistry {
     }
 
     async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError> {
-        self.ask_hosts(
+        self.ask_hosts_kept(
             scripts::LEAVE.prepare_invoke().arg(host.as_str()).arg(lease.as_str()).arg(&self.hosts.changes),
         )
         .await
@@ -321,7 +351,7 @@ impl Registry for RedisRegistry {
         // Rounded down: votes must not be relied on for longer than they hold.
         let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let outcome: String = self
-            .ask_hosts(
+            .ask_hosts_kept(
                 scripts::BURY
                     .prepare_invoke()
                     .arg(host.id.as_str())
@@ -411,7 +441,7 @@ impl Registry for RedisRegistry {
     }
 
     async fn orphans(&self) -> Result<Vec<Claimed>, RegistryError> {
-        let leases: Vec<String> = self.ask_hosts(&mut scripts::MEMBERS.prepare_invoke()).await?;
+        let leases: Vec<String> = self.ask_hosts_kept(&mut scripts::MEMBERS.prepare_invoke()).await?;
         let command = redis::cmd("ZRANGE").arg(&self.hosts.guilds).arg(0).arg(-1).take();
         let guilds: Vec<String> = self.link.ask(&self.hosts.guilds, Question::Command(&command)).await?;
         let guilds: Vec<_> = guilds.iter().filter_map(|guild| GuildId::new(guild).ok()).collect();
