@@ -143,6 +143,7 @@ impl Supervisor {
             let launch = Arc::new(launch);
             let agent = Agent {
                 term: shared.tenure.term(),
+                claimed_in: 0,
                 started_in: 0,
                 succeeds: successor.map(|successor| successor.record.epoch),
                 handed: Vec::new(),

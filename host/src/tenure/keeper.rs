@@ -292,7 +292,12 @@ impl Keeper {
                     state.reassertion = self.reassert();
                 }
             }
-            Err(RegistryError::LeaseEnded { .. }) => self.register_anew(state).await,
+            Err(RegistryError::LeaseForgotten { .. }) if self.tenure.is_held() => {
+                self.bring_back(state).await;
+            }
+            Err(RegistryError::LeaseEnded { .. } | RegistryError::LeaseForgotten { .. }) => {
+                self.register_anew(state).await;
+            }
             Err(error) => {
                 warn!(%error, "the lease was not renewed");
                 state.next_renewal = Instant::now() + length / RENEW_AGAIN_AFTER;
@@ -302,6 +307,27 @@ impl Keeper {
                 self.reached(state, false);
             }
         }
+    }
+
+    /// The registry has lost the lease, and nobody has acted on its end, for its tenure
+    /// lasts: it is entered again, and so are the claims.
+    async fn bring_back(&mut self, state: &mut State) {
+        let (info, lease) = (self.info.borrow().clone(), self.lease.borrow().clone());
+        warn!(host = %info.id, "the registry has lost the lease; bringing it back");
+        let asked = self.clock.now();
+        let registering = self.registry.register(&info, &lease, self.terms.length);
+        let within = self.terms.length / RENEWAL_WITHIN;
+        let reached = matches!(timeout(within, registering).await, Ok(Ok(Registration::Registered)));
+        if reached {
+            state.view = View::default();
+            self.extend(asked);
+            state.renewed = asked;
+            state.next_renewal = Instant::now();
+            state.reassertion = self.reassert();
+        } else {
+            state.next_renewal = Instant::now() + self.terms.length / RENEW_AGAIN_AFTER;
+        }
+        self.reached(state, reached);
     }
 
     /// The lease was buried: what runs here is another's, and this host begins anew.
@@ -428,10 +454,10 @@ impl Keeper {
                 match supervisor.reassert(&lease).await {
                     Ok(reasserted) => {
                         let (kept, fenced) = (reasserted.kept, reasserted.fenced.len());
-                        info!(kept, fenced, "claims are under the new lease");
+                        info!(kept, fenced, "claims are asserted again");
                         return;
                     }
-                    Err(error) => error!(%error, "some claims are not under the new lease yet"),
+                    Err(error) => error!(%error, "some claims are not asserted again yet"),
                 }
                 sleep(REASSERT_AGAIN_AFTER).await;
             }

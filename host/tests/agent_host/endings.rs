@@ -6,7 +6,7 @@ use guildhall_testing::{RedisServer, Signal, wait_until_none_marked};
 use crate::setup::{all_in, engine, guild, launch_that, pids, registry, run, until_agents, world};
 
 #[tokio::test]
-async fn sigterm_drains_a_host() {
+async fn sigterm_moves_the_agents_of_a_host_to_others() {
     let redis = RedisServer::start().unwrap();
     let world = world();
     let (mut first, mut second) = (world.host("h1", &redis), world.host("h2", &redis));
@@ -23,17 +23,25 @@ async fn sigterm_drains_a_host() {
     assert_eq!(hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>(), ["h2"]);
     let after = engine.get_agents_in_guild(&guild()).await.unwrap();
     assert_eq!(after.len(), 4, "nothing is silently lost");
-    for agent in after {
-        let wanted = if agent.host.as_str() == "h1" { AgentState::Failed } else { AgentState::Running };
-        assert_eq!(agent.state, wanted, "{agent:?}");
+    assert!(after.iter().all(|agent| agent.host.as_str() == "h2"), "{after:?}");
+    let after = until_agents(&engine, all_in(AgentState::Running)).await;
+    assert_eq!(world.processes(), pids(&after));
+    for (moved, before) in after.iter().zip(&agents).filter(|(_, before)| before.host.as_str() == "h1") {
+        assert!(moved.epoch > before.epoch, "{moved:?}");
     }
-    assert_eq!(world.processes(), pids(&on("h2")));
 
     second.signal(Signal::TERM);
     assert_eq!(second.wait().code(), Some(0), "{}", second.log());
     let after = engine.get_agents_in_guild(&guild()).await.unwrap();
-    assert!(after.len() == 4 && all_in(AgentState::Failed)(&after), "{after:?}");
+    assert!(after.len() == 4 && all_in(AgentState::Waiting)(&after), "{after:?}");
     assert_eq!(world.processes(), Vec::<u32>::new());
+
+    // A new fleet on the same registry brings every agent back.
+    let mut third = world.host("h3", &redis);
+    let after = until_agents(&engine, all_in(AgentState::Running)).await;
+    assert_eq!(after.len(), 4);
+    third.signal(Signal::TERM);
+    assert_eq!(third.wait().code(), Some(0), "{}", third.log());
 }
 
 #[tokio::test]

@@ -87,16 +87,18 @@ async fn away_and_back(mut redis: RedisServer, data: Data) {
     let status = create_directly(&endpoint(&first)).await.unwrap_err();
     let reason = status.get_details_error_info().map(|info| info.reason);
     assert_eq!((status.code(), reason.as_deref()), (tonic::Code::Unavailable, Some("REGISTRY_UNAVAILABLE")));
-    // Three renewals in the length of a lease: with four in vain it is over for good.
+    // Several in the length of a lease: with so many in vain it is long over, and the hosts
+    // go on because each has promised the other not to take its agents.
     for host in [&first, &second] {
-        host.wait_for_logs("the lease was not renewed; the agents go on", 4);
+        host.wait_for_logs("the lease was not renewed", 25);
     }
     assert_eq!(sorted(world.processes()), pids(&before));
 
     redis.restart().unwrap();
-    // Until then the hosts' agents count as lost, for their leases are over.
-    for host in [&first, &second] {
-        host.wait_for_log("claims are under the new lease");
+    if matches!(data, Data::Lost) {
+        for host in [&first, &second] {
+            host.wait_for_log("claims are asserted again");
+        }
     }
     let after =
         until_agents(&engine, |agents| agents.len() == before.len() && all_in(AgentState::Running)(agents))

@@ -96,7 +96,8 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`RegistryError::LeaseEnded`] when the lease is buried: the host must register
-    /// anew and reassert its claims.
+    /// anew and reassert its claims. [`RegistryError::LeaseForgotten`] when the registry
+    /// does not know it: it has lost its data, or it was buried long ago.
     async fn renew(
         &self,
         host: &HostId,
@@ -336,6 +337,13 @@ pub enum RegistryError {
     /// The host's lease is over.
     #[error("the lease of host {host} has ended")]
     LeaseEnded {
+        /// The host.
+        host: HostId,
+    },
+    /// The registry does not know the host's lease: it has lost its data, unless the host
+    /// was away for very long.
+    #[error("the registry does not know the lease of host {host}")]
+    LeaseForgotten {
         /// The host.
         host: HostId,
     },

@@ -111,7 +111,7 @@ async fn an_earlier_lease_of_a_host_stays_overdue([a, b]: Pair) {
     let seen = overdue(&*b, &lease("l1")).await;
     assert_eq!(seen.views, [view]);
     let late = a.renew(&host_id("h1"), &lease("l1"), LONG, 0, None).await.unwrap_err();
-    assert!(matches!(late, RegistryError::LeaseEnded { .. }), "{late}");
+    assert!(matches!(late, RegistryError::LeaseForgotten { .. }), "{late}");
     assert_eq!(a.bury(&seen, LONG).await.unwrap(), Burial::Buried);
     assert_eq!(b.hosts().await.unwrap()[0].lease, lease("l2"), "the later one is not touched");
     assert_eq!(b.overdue().await.unwrap(), []);
@@ -132,6 +132,12 @@ async fn views_are_told_when_they_change([a, b]: Pair) {
     let second = second.view.unwrap();
     assert!(second.number > first.number);
     assert_eq!(leases(&second), ["l1", "l2"]);
+    // A renewal that was sent before the holder heard of that view, and comes late, changes
+    // nothing but the end.
+    let late = a.renew(&host_id("h1"), &lease("l1"), SHORT, first.number, None).await.unwrap();
+    assert_eq!(late.view.as_ref(), Some(&second));
+    let unknown = a.renew(&host_id("h1"), &lease("l1"), SHORT, 7777, None).await;
+    assert!(matches!(unknown, Err(RegistryError::Corrupt { .. })), "{unknown:?}");
     // Its holder may go by either, as long as it has not said which.
     let seen = overdue(&*b, &lease("l1")).await;
     assert_eq!(seen.views, [first, second.clone()]);
@@ -161,10 +167,10 @@ async fn a_renewal_carries_a_report_or_keeps_the_last_one([a, b]: Pair) {
 
 async fn only_the_lease_in_force_may_be_renewed_or_left([a, b]: Pair) {
     let unknown = a.renew(&host_id("h1"), &lease("l1"), LONG, 0, None).await.unwrap_err();
-    assert!(matches!(unknown, RegistryError::LeaseEnded { .. }), "{unknown}");
+    assert!(matches!(unknown, RegistryError::LeaseForgotten { .. }), "{unknown}");
     register(&*a, "h1", &lease("l2")).await;
     let stale = b.renew(&host_id("h1"), &lease("l1"), LONG, 0, Some(&host("h1"))).await.unwrap_err();
-    assert!(matches!(stale, RegistryError::LeaseEnded { .. }), "{stale}");
+    assert!(matches!(stale, RegistryError::LeaseForgotten { .. }), "{stale}");
     b.leave(&host_id("h1"), &lease("l1")).await.unwrap();
     a.renew(&host_id("h1"), &lease("l2"), LONG, 0, None).await.unwrap();
 }

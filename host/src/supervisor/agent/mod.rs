@@ -83,6 +83,9 @@ pub(super) struct Agent {
     pub(super) recorder: Recorder,
     /// What the host's tenure asks for.
     pub(super) term: watch::Receiver<Term>,
+    /// The tenure in which its claim was made: under another the claim may be void, and
+    /// nothing may be started by it.
+    pub(super) claimed_in: u64,
     /// The tenure in which the present process was started.
     pub(super) started_in: u64,
     /// The incarnation on another host that the first claim succeeds.

@@ -95,10 +95,10 @@ impl Agent {
             Some(_) => None,
             None => self.turn().await.map_err(Unready::Interrupted)?,
         };
-        if !shared.tenure.is_held() {
+        self.started_in = self.term.borrow().number;
+        if !shared.tenure.is_held() || self.started_in != self.claimed_in {
             return Err(Unready::Ended(Ended::untenured("the host has no tenure".to_owned())));
         }
-        self.started_in = self.term.borrow().number;
         let _in_flight = shared.start_in_flight();
         let timeout = self.runner.ready_timeout.unwrap_or(shared.config.ready_timeout);
         let deadline = Instant::now() + timeout;
@@ -258,6 +258,7 @@ impl Agent {
             self.claim = in_doubt;
         }
         self.info.state = AgentState::Starting;
+        self.claimed_in = self.term.borrow().number;
         let Shared { registry, lease, .. } = &*self.shared;
         let taken = self.claim.take(&self.info, &self.launch, self.succeeds, &**registry, lease);
         self.info.epoch = taken.await?;

@@ -135,9 +135,23 @@ impl State {
         let newest = self.newest_view();
         let entry = match self.hosts.get_mut(host) {
             Some(entry) if entry.lease == *lease => entry,
-            _ => return Err(RegistryError::LeaseEnded { host: host.clone() }),
+            _ if self.buried.contains_key(lease) => {
+                return Err(RegistryError::LeaseEnded { host: host.clone() });
+            }
+            _ => return Err(RegistryError::LeaseForgotten { host: host.clone() }),
         };
-        entry.views = [view, newest];
+        // A view that was answered stays until its holder says that it has it. So a renewal
+        // that comes late cannot pass for the holder's word.
+        let [named, answered] = entry.views;
+        entry.views = match () {
+            () if view == answered => [view, newest],
+            () if view == named => [named, answered],
+            () => {
+                let reason = format!("host {host} was not told of view {view}");
+                return Err(RegistryError::Corrupt { place: "views".to_owned(), reason });
+            }
+        };
+        let answered = entry.views[1];
         let was_in_force = entry.in_force(now);
         match report {
             Some(info) => {
@@ -155,7 +169,7 @@ impl State {
                 }
             }
         }
-        let view = (view != newest).then(|| self.views.get(&newest).cloned()).flatten();
+        let view = (view != answered).then(|| self.views.get(&answered).cloned()).flatten();
         Ok(Renewed { view, forgot: false })
     }
 

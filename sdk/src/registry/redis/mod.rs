@@ -176,6 +176,15 @@ impl RedisRegistry {
         Ok(())
     }
 
+    /// Takes in which Redis answered. Returns whether it may have lost what another was told.
+    fn note_incarnation(&self, run: &str, settled_ms: u64) -> bool {
+        let another = self.incarnation.note(run, Duration::from_millis(settled_ms));
+        if another {
+            self.enlisted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        another
+    }
+
     /// The orphans of one guild, given the leases that are not buried.
     async fn orphans_of(&self, guild: &GuildId, leases: &[String]) -> Result<Vec<Claimed>, RegistryError> {
         let keys = self.schema.guild(guild);
@@ -259,7 +268,7 @@ impl Registry for RedisRegistry {
                     .arg(self.incarnation.run()),
             )
             .await?;
-        self.incarnation.note(&run, Duration::from_millis(settled_ms));
+        self.note_incarnation(&run, settled_ms);
         match outcome.as_str() {
             "registered" => Ok(Registration::Registered),
             "in use" => Ok(Registration::InUse { remaining: Duration::from_millis(left) }),
@@ -276,7 +285,7 @@ impl Registry for RedisRegistry {
         report: Option<&HostInfo>,
     ) -> Result<Renewed, RegistryError> {
         let asked = Instant::now();
-        let (renewed, now, run, settled_ms, newest, members): (bool, u64, String, u64, u64, String) = self
+        let (outcome, now, run, settled_ms, newest, members): (String, u64, String, u64, u64, String) = self
             .ask_hosts_kept(
                 scripts::RENEW
                     .prepare_invoke()
@@ -290,13 +299,19 @@ impl Registry for RedisRegistry {
                     .arg(whole_ms(FORGET_BURIED_AFTER)),
             )
             .await?;
-        let forgot = self.incarnation.note(&run, Duration::from_millis(settled_ms));
+        let forgot = self.note_incarnation(&run, settled_ms);
         let tolerance = length / JUMP;
         if self.incarnation.has_jumped(asked, now, tolerance) {
             self.unsettle(tolerance).await?;
         }
-        if !renewed {
-            return Err(RegistryError::LeaseEnded { host: host.clone() });
+        match outcome.as_str() {
+            "renewed" => {}
+            "stale" => {
+                let reason = format!("host {host} was not told of view {view}");
+                return Err(entry::corrupt(&self.hosts.others[3], reason));
+            }
+            "forgotten" => return Err(RegistryError::LeaseForgotten { host: host.clone() }),
+            _ => return Err(RegistryError::LeaseEnded { host: host.clone() }),
         }
         let listed = (!members.is_empty()).then(|| entry::view(&self.hosts.others[3], newest, &members));
         Ok(Renewed { view: listed.transpose()?, forgot })
