@@ -51,8 +51,6 @@ pub enum Action {
     /// A host that started again buries its predecessor's lease.
     BuryPredecessor(usize, LeaseId),
 
-    /// A host that missed its renewal renews.
-    Renew(usize),
     /// Somebody has an overdue lease buried.
     Bury(LeaseId),
     /// Somebody begins to collect votes, one by one.

@@ -20,7 +20,7 @@ impl Model for Configuration {
     fn init_states(&self) -> Vec<World> {
         self.placements
             .iter()
-            .map(|placement| World::new(placement, self.joins, self.faults_at_most, self.registrations))
+            .map(|placement| World::new(placement, self))
             .map(|world| world.settled(self))
             .collect()
     }
@@ -112,7 +112,7 @@ pub fn check(configuration: Configuration, threads: usize) -> Outcome {
     let begin = Instant::now();
     let properties = configuration.properties();
     let checker = configuration.clone().checker().threads(threads);
-    let checker = match configuration.flaw {
+    let checker = match configuration.rules.flaw {
         None => checker,
         Some(_) => checker.finish_when(HasDiscoveries::AnyFailures),
     };

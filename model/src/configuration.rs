@@ -1,13 +1,15 @@
 //! How large the worlds are that are looked at, and what may go wrong in them.
 
-use crate::flaws::Flaw;
+use crate::flaws::Rules;
 
 /// Which things may go wrong. How many of them in one history is another bound: see
 /// [`Configuration::faults_at_most`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// A host, or all of them, can't reach the registry until that is mended.
+    /// A host can't reach the registry until that is mended.
     pub cuts: bool,
+    /// All hosts that are up can't reach the registry, until it is mended for each.
+    pub outages: bool,
     /// Two hosts can't reach each other until that is mended.
     pub partitions: bool,
     /// A renewal, a request for promises, or an answer is lost.
@@ -38,8 +40,8 @@ pub struct Configuration {
     /// The hosts on which they run at first, in each of the worlds to begin with. Empty if
     /// they have yet to be created.
     pub placements: &'static [&'static [usize]],
-    /// The last host registers later.
-    pub joins: bool,
+    /// The last host has just registered, and the others have yet to hear of it.
+    pub joined: bool,
     /// How often a host may register after the beginning.
     pub registrations: u8,
     /// What may go wrong.
@@ -54,10 +56,12 @@ pub struct Configuration {
     pub writes: bool,
     /// Whether leases that no claim was made under are buried too. They change the views.
     pub idle_burials: bool,
+    /// Whether clocks tick in any order. Otherwise they tick in turn, the registry's last.
+    pub drift: bool,
     /// Whether clocks by which nothing is measured rest.
     pub resting_clocks: bool,
-    /// What is done wrong.
-    pub flaw: Option<Flaw>,
+    /// What all go by.
+    pub rules: Rules,
     /// Whether hosts and agents in the same situation are interchangeable.
     pub symmetric: bool,
     /// Names of what must be seen to happen.

@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use crate::time::MARGIN;
+
 /// One thing that is done otherwise than `docs/consistency.md` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Flaw {
@@ -43,4 +45,25 @@ pub enum Flaw {
     WritesUnfenced,
     /// A grant whose answer was lost is not given again to the one who asks again.
     GrantForgotten,
+}
+
+/// What the hosts and the registry go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long a lease, a promise or a vote is in force, in ticks: L and T of the protocol.
+    pub lease: u8,
+    /// What is done wrong.
+    pub flaw: Option<Flaw>,
+}
+
+impl Rules {
+    /// How long a renewal or a majority of promises lets a host run agents, in ticks.
+    pub fn tenure(self) -> u8 {
+        self.lease - MARGIN
+    }
+
+    /// Whether this is done wrong.
+    pub fn has(self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
 }

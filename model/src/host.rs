@@ -1,9 +1,8 @@
 //! A machine: the host process on it, the agents' processes, and the fence.
 
 use crate::{
-    flaws::Flaw,
+    flaws::{Flaw, Rules},
     registry::{AGENTS, Epoch, LEASES, LeaseId, Leases},
-    time::LEASE,
 };
 
 /// What a host has of one agent.
@@ -116,32 +115,32 @@ impl Host {
     }
 
     /// Whether this member would promise to the holder of this lease.
-    pub fn would_promise(&self, to: LeaseId, flaw: Option<Flaw>) -> bool {
+    pub fn would_promise(&self, to: LeaseId, rules: Rules) -> bool {
         let voted = matches!(self.pledges[to.index()], Pledge::Vote(_));
         self.acts()
             && self.lease != to
             && self.cut
-            && (!voted || flaw == Some(Flaw::VotesDoNotBind))
+            && (!voted || rules.has(Flaw::VotesDoNotBind))
     }
 
     /// It promises.
-    pub fn promise(&mut self, to: LeaseId) {
-        self.pledges[to.index()] = Pledge::Promise(LEASE);
+    pub fn promise(&mut self, to: LeaseId, rules: Rules) {
+        self.pledges[to.index()] = Pledge::Promise(rules.lease);
     }
 
     /// Whether this member would vote for the burial of this lease.
-    pub fn would_vote(&self, against: LeaseId, flaw: Option<Flaw>) -> bool {
+    pub fn would_vote(&self, against: LeaseId, rules: Rules) -> bool {
         let promised = matches!(self.pledges[against.index()], Pledge::Promise(_));
-        self.acts() && self.lease != against && (!promised || flaw == Some(Flaw::PromisesDoNotBind))
+        self.acts() && self.lease != against && (!promised || rules.has(Flaw::PromisesDoNotBind))
     }
 
     /// It votes.
-    pub fn vote(&mut self, against: LeaseId) {
-        self.pledges[against.index()] = Pledge::Vote(LEASE);
+    pub fn vote(&mut self, against: LeaseId, rules: Rules) {
+        self.pledges[against.index()] = Pledge::Vote(rules.lease);
     }
 
     /// The machine's clock ticks, and the fence looks at it.
-    pub fn tick(&mut self, flaw: Option<Flaw>) {
+    pub fn tick(&mut self, rules: Rules) {
         self.tenure = self.tenure.saturating_sub(1);
         for pledge in &mut self.pledges {
             *pledge = match *pledge {
@@ -150,12 +149,12 @@ impl Host {
                 _ => Pledge::None,
             };
         }
-        self.fence(flaw);
+        self.fence(rules);
     }
 
     /// Ends all agents when the tenure is over.
-    pub fn fence(&mut self, flaw: Option<Flaw>) {
-        let asleep = match flaw {
+    pub fn fence(&mut self, rules: Rules) {
+        let asleep = match rules.flaw {
             Some(Flaw::NoFence) => true,
             Some(Flaw::FenceInTheHost) => !self.acts(),
             _ => false,
@@ -176,6 +175,7 @@ impl Host {
     pub fn crash(&mut self) {
         self.up = false;
         self.paused = false;
+        self.cut = false;
         self.view = Leases::default();
         self.pledges = Default::default();
         for agent in &mut self.agents {

@@ -7,7 +7,7 @@ use crate::{
     host::{Holding, Host},
     message::Message,
     registry::{AGENTS, HOSTS, Lease, LeaseId, Leases, Registry},
-    time::{Clocks, TENURE},
+    time::Clocks,
     world::{MESSAGES, World},
 };
 
@@ -15,11 +15,11 @@ use crate::{
 pub fn actions(world: &World, to: &Configuration, actions: &mut Vec<Action>) {
     let faulty = world.faults_left > 0;
     let room = faulty && world.messages[..].iter().filter(|m| m.is_some()).count() < to.late;
-    if !world.clocks.ahead(Clocks::REGISTRY) {
+    if may_tick(world, to, Clocks::REGISTRY) {
         actions.push(Action::RegistryTicks);
     }
     let up = || (0..HOSTS).filter(|&h| world.hosts[h].up);
-    if faulty && to.faults.cuts && up().count() > 1 && up().all(|h| !world.hosts[h].cut) {
+    if faulty && to.faults.outages && up().count() > 1 && up().all(|h| !world.hosts[h].cut) {
         actions.push(Action::Outage);
     }
     for h in 0..HOSTS {
@@ -27,7 +27,7 @@ pub fn actions(world: &World, to: &Configuration, actions: &mut Vec<Action>) {
     }
     let buriers = || (0..HOSTS).filter(|&h| world.hosts[h].reaches_registry());
     for lease in LeaseId::all().filter(|&lease| world.registry.lease(lease).is_overdue()) {
-        let buries = |h| world.registry.votes_suffice(lease, voters(world, to, h, lease), to.flaw);
+        let buries = |h| world.registry.votes_suffice(lease, voters(world, to, h, lease), to.rules);
         if buriers().any(buries) {
             actions.push(Action::Bury(lease));
         }
@@ -47,9 +47,15 @@ pub fn actions(world: &World, to: &Configuration, actions: &mut Vec<Action>) {
     }
 }
 
+/// Whether this clock may be the next to tick.
+fn may_tick(world: &World, to: &Configuration, clock: usize) -> bool {
+    let waits = |other: usize| !world.clocks.ahead(other) && !world.rests(other, to);
+    !world.clocks.ahead(clock) && (to.drift || !(0..clock).any(waits))
+}
+
 /// Those who would vote for this burial if this host asked them.
 fn voters(world: &World, to: &Configuration, by: usize, lease: LeaseId) -> Leases {
-    let would = |p: &usize| world.together(by, *p) && world.hosts[*p].would_vote(lease, to.flaw);
+    let would = |p: &usize| world.together(by, *p) && world.hosts[*p].would_vote(lease, to.rules);
     (0..HOSTS).filter(would).map(|p| world.hosts[p].lease).collect()
 }
 
@@ -63,7 +69,7 @@ fn host_actions(
 ) {
     let host = &world.hosts[h];
     let healthy = host.reaches_registry() && world.registry.lease(host.lease).is_live();
-    if !world.clocks.ahead(h) && !world.rests(h, to) {
+    if may_tick(world, to, h) && !world.rests(h, to) {
         actions.push(Action::HostTicks(h, Fate::Heard));
         let members = willing(world, to, h, 1);
         if faulty && to.faults.losses && (healthy || !members.is_empty()) {
@@ -94,22 +100,16 @@ fn host_actions(
             actions.push(Action::Crash(h));
         }
     } else {
-        let unlocked = !host.has_processes() || to.flaw == Some(Flaw::PredecessorUnlocked);
+        let unlocked = !host.has_processes() || to.rules.has(Flaw::PredecessorUnlocked);
         if !unlocked {
             actions.push(Action::Reap(h));
         }
-        if unlocked && !host.cut && start_lease(world, to, h).is_some() {
+        if unlocked && start_lease(world, to, h).is_some() {
             actions.push(Action::Start(h));
-        }
-        if host.cut {
-            actions.push(Action::Mend(h));
         }
     }
     if !host.acts() {
         return;
-    }
-    if healthy && host.tenure < TENURE {
-        actions.push(Action::Renew(h));
     }
     if host.reaches_registry() {
         for earlier in LeaseId::all().filter(|earlier| earlier.next() == Some(host.lease)) {
@@ -146,13 +146,13 @@ fn agent_actions(
         }
         Holding::Nothing => {
             let free = claim.lease.is_none_or(|of| world.registry.lease(of) == Lease::Buried);
-            if free || to.flaw == Some(Flaw::AdoptionFromTheLiving) {
+            if free || to.rules.has(Flaw::AdoptionFromTheLiving) {
                 claim_actions(world, to, h, agent, Action::Adopt(h, agent), room, actions);
             }
         }
         Holding::Granted(_) => {
             actions.push(Action::HearGrant(h, agent));
-            if to.flaw == Some(Flaw::GrantForgotten) {
+            if to.rules.has(Flaw::GrantForgotten) {
                 actions.push(Action::LoseGrant(h, agent));
             }
         }
@@ -205,7 +205,7 @@ fn message_actions(world: &World, to: &Configuration, place: usize, actions: &mu
         Message::Promises { lease, council, given, heard, .. } => {
             for (p, member) in world.hosts.iter().enumerate() {
                 let new = council.contains(member.lease) && !given.contains(member.lease) && !heard.contains(member.lease);
-                if new && member.would_promise(lease, to.flaw) {
+                if new && member.would_promise(lease, to.rules) {
                     actions.push(Action::Give(place, p));
                 }
             }
@@ -216,11 +216,11 @@ fn message_actions(world: &World, to: &Configuration, place: usize, actions: &mu
         }
         Message::Burial { lease, votes, .. } => {
             for (p, member) in world.hosts.iter().enumerate() {
-                if !votes.contains(member.lease) && member.would_vote(lease, to.flaw) {
+                if !votes.contains(member.lease) && member.would_vote(lease, to.rules) {
                     actions.push(Action::Vote(place, p));
                 }
             }
-            if world.registry.votes_suffice(lease, votes, to.flaw) {
+            if world.registry.votes_suffice(lease, votes, to.rules) {
                 actions.push(Action::Arrive(place));
             }
         }
@@ -230,7 +230,7 @@ fn message_actions(world: &World, to: &Configuration, place: usize, actions: &mu
 /// Whether a host that can't renew asks for promises, when it has had tenure for more than
 /// `ticks` more. One that runs nothing need not: its tenure protects nothing.
 fn asks_promises(host: &Host, to: &Configuration, ticks: u8) -> bool {
-    host.acts() && !host.is_idle() && (host.tenure > ticks || to.flaw == Some(Flaw::TenureComesBack))
+    host.acts() && !host.is_idle() && (host.tenure > ticks || to.rules.has(Flaw::TenureComesBack))
 }
 
 /// The members that would promise to this host, if it asked, and can be reached.
@@ -242,7 +242,7 @@ fn willing(world: &World, to: &Configuration, h: usize, ticks: u8) -> Leases {
             && asks_promises(holder, to, ticks)
             && world.together(h, *p)
             && holder.view.contains(member.lease)
-            && member.would_promise(holder.lease, to.flaw)
+            && member.would_promise(holder.lease, to.rules)
     };
     (0..HOSTS).filter(member).map(|p| world.hosts[p].lease).collect()
 }
@@ -250,7 +250,7 @@ fn willing(world: &World, to: &Configuration, h: usize, ticks: u8) -> Leases {
 /// The lease that a host process which starts registers under.
 fn start_lease(world: &World, to: &Configuration, h: usize) -> Option<LeaseId> {
     let before = world.hosts[h].lease;
-    if to.flaw == Some(Flaw::RestartedMemberKeepsIdentity) {
+    if to.rules.has(Flaw::RestartedMemberKeepsIdentity) {
         return world.registry.lease(before).is_live().then_some(before);
     }
     if world.registrations_left == 0 {
@@ -270,9 +270,9 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
             for place in &mut w.messages {
                 if let Some(Message::Burial { age, .. }) = place {
                     *age = age.saturating_add(1);
-                    if to.flaw == Some(Flaw::VotesOutliveThemselves) {
+                    if to.rules.has(Flaw::VotesOutliveThemselves) {
                         *age = 0;
-                    } else if !Registry::in_time(*age, to.flaw) {
+                    } else if !Registry::in_time(*age, to.rules) {
                         *place = None;
                     }
                 }
@@ -300,7 +300,7 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
         }
         Action::Resume(h) => {
             w.hosts[h].paused = false;
-            w.hosts[h].fence(to.flaw);
+            w.hosts[h].fence(to.rules);
         }
         Action::Crash(h) => {
             w.faults_left -= 1;
@@ -313,11 +313,17 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
             let host = &mut w.hosts[h];
             host.up = true;
             if lease == host.lease && w.registry.lease(lease).is_live() {
-                host.tenure = TENURE;
+                host.tenure = to.rules.tenure();
                 let said = offered(w, lease);
-                w.hosts[h].view = w.registry.renew(lease, said, to.flaw)?;
+                w.hosts[h].view = w.registry.renew(lease, said, to.rules)?;
+                // Its records tell it what it ran.
+                for (agent, claim) in w.registry.claims.iter().enumerate() {
+                    if claim.lease == Some(lease) {
+                        w.hosts[h].agents[agent] = Holding::Held(claim.epoch);
+                    }
+                }
             } else {
-                register(w, h, lease);
+                register(w, to, h, lease);
             }
         }
         Action::Rejoin(h) => {
@@ -325,16 +331,15 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
             forget_exchanges(w, h);
             for agent in &mut w.hosts[h].agents {
                 if let Holding::Granted(epoch) = *agent
-                    && to.flaw != Some(Flaw::OldGrantStarts)
+                    && !to.rules.has(Flaw::OldGrantStarts)
                 {
                     *agent = Holding::Held(epoch);
                 }
             }
-            register(w, h, lease);
+            register(w, to, h, lease);
         }
         Action::BuryPredecessor(_, lease) | Action::Bury(lease) => bury(w, lease),
 
-        Action::Renew(h) => renew(w, to, h),
         Action::BeginBurial(lease) => send(w, Message::Burial { lease, age: 0, votes: Leases::default() }),
 
         Action::Create(h, agent) | Action::Restart(h, agent) => {
@@ -342,20 +347,20 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
             start(w, to, h, agent);
         }
         Action::Adopt(h, agent) => {
-            grant(w, h, agent, to.flaw != Some(Flaw::AdoptionFromTheLiving))?;
+            grant(w, h, agent, !to.rules.has(Flaw::AdoptionFromTheLiving))?;
             start(w, to, h, agent);
         }
         Action::BeginClaim(h, agent) => {
             let known = w.registry.claims[agent].epoch;
             let adoption = known > 0 && w.hosts[h].agents[agent] == Holding::Nothing;
-            let adoption = adoption && to.flaw != Some(Flaw::AdoptionFromTheLiving);
+            let adoption = adoption && !to.rules.has(Flaw::AdoptionFromTheLiving);
             send(w, Message::Claim { lease: w.hosts[h].lease, agent, known, adoption });
         }
         Action::HearGrant(h, agent) => start(w, to, h, agent),
         Action::LoseGrant(h, agent) => w.hosts[h].agents[agent] = Holding::Nothing,
         Action::HandOver(h, agent) => {
             let epoch = w.hosts[h].agents[agent].epoch()?;
-            if to.flaw != Some(Flaw::ReleasedBeforeItsEnd) {
+            if !to.rules.has(Flaw::ReleasedBeforeItsEnd) {
                 w.hosts[h].agents[agent] = Holding::Nothing;
             }
             w.registry.release(agent, epoch);
@@ -371,21 +376,21 @@ pub fn step(before: &World, to: &Configuration, action: Action) -> Option<World>
         }
         Action::Hear(place) => {
             let Some(Message::Renewed { lease, view, age }) = w.messages[place].take() else { return None };
-            let age = if to.flaw == Some(Flaw::TenureFromAnswer) { 0 } else { age };
+            let age = if to.rules.has(Flaw::TenureFromAnswer) { 0 } else { age };
             let host = &mut w.hosts[lease.host()];
-            host.tenure = host.tenure.max(TENURE - age);
+            host.tenure = host.tenure.max(to.rules.tenure() - age);
             host.view = view;
         }
         Action::Give(place, p) => {
             let Some(Message::Promises { lease, given, .. }) = &mut w.messages[place] else { return None };
             *given = given.with(w.hosts[p].lease);
-            w.hosts[p].promise(*lease);
+            w.hosts[p].promise(*lease, to.rules);
         }
         Action::HearPromise(place, member) => hear_promise(w, to, place, member)?,
         Action::Vote(place, p) => {
             let Some(Message::Burial { lease, votes, .. }) = &mut w.messages[place] else { return None };
             *votes = votes.with(w.hosts[p].lease);
-            w.hosts[p].vote(*lease);
+            w.hosts[p].vote(*lease, to.rules);
         }
         Action::Lose(place) => w.messages[place] = None,
     }
@@ -424,16 +429,16 @@ fn forget_exchanges(w: &mut World, h: usize) {
 fn host_ticks(w: &mut World, to: &Configuration, h: usize, fate: Fate) {
     let resting = w.resting(to);
     w.clocks.tick(h, resting);
-    w.hosts[h].tick(to.flaw);
+    w.hosts[h].tick(to.rules);
     let own = w.hosts[h].lease;
     for place in &mut w.messages {
         match place {
             Some(Message::Renew { lease, age, .. }) if *lease == own => {
-                *age = age.map(|age| age + 1).filter(|age| *age < TENURE);
+                *age = age.map(|age| age + 1).filter(|age| *age < to.rules.tenure());
             }
             Some(Message::Renewed { lease, age, .. } | Message::Promises { lease, age, .. }) if *lease == own => {
                 *age += 1;
-                if *age >= TENURE {
+                if *age >= to.rules.tenure() {
                     *place = None;
                 }
             }
@@ -481,10 +486,10 @@ fn ask_promises(w: &mut World, to: &Configuration, h: usize, fate: Fate) {
         w.faults_left -= 1;
     }
     for member in w.hosts.iter_mut().filter(|member| asked.contains(member.lease)) {
-        member.promise(lease);
+        member.promise(lease, to.rules);
     }
-    if fate != Fate::AnswerLost && 1 + asked.len() >= council.promises_needed(to.flaw) {
-        w.hosts[h].tenure = TENURE;
+    if fate != Fate::AnswerLost && 1 + asked.len() >= council.promises_needed(to.rules) {
+        w.hosts[h].tenure = to.rules.tenure();
     }
 }
 
@@ -494,7 +499,7 @@ fn renew(w: &mut World, to: &Configuration, h: usize) {
     give_up_renewals(w, lease);
     if let Some(view) = carry_out_renewal(w, to, lease, w.hosts[h].view) {
         w.hosts[h].view = view;
-        w.hosts[h].tenure = TENURE;
+        w.hosts[h].tenure = to.rules.tenure();
     }
 }
 
@@ -512,7 +517,7 @@ fn give_up_renewals(w: &mut World, of: LeaseId) {
 /// The registry renews a lease. Burials of it that are under way will be refused, since
 /// its end is another.
 fn carry_out_renewal(w: &mut World, to: &Configuration, of: LeaseId, said: Leases) -> Option<Leases> {
-    let view = w.registry.renew(of, said, to.flaw)?;
+    let view = w.registry.renew(of, said, to.rules)?;
     for place in &mut w.messages {
         if matches!(place, Some(Message::Burial { lease, .. }) if *lease == of) {
             *place = None;
@@ -522,13 +527,13 @@ fn carry_out_renewal(w: &mut World, to: &Configuration, of: LeaseId, said: Lease
 }
 
 /// A host registers under a lease, as a member that has promised nothing to anybody.
-fn register(w: &mut World, h: usize, lease: LeaseId) {
+fn register(w: &mut World, to: &Configuration, h: usize, lease: LeaseId) {
     w.registrations_left -= 1;
-    let view = w.registry.register(lease);
+    let view = w.registry.register(lease, to.rules);
     let host = &mut w.hosts[h];
     host.lease = lease;
     host.view = view;
-    host.tenure = TENURE;
+    host.tenure = to.rules.tenure();
     host.pledges = Default::default();
 }
 
@@ -562,7 +567,7 @@ fn start(w: &mut World, to: &Configuration, h: usize, agent: usize) {
     host.agents[agent] = Holding::Running(epoch);
     w.epoch_did_not_grow |= epoch <= w.started[agent];
     w.started[agent] = w.started[agent].max(epoch);
-    host.fence(to.flaw);
+    host.fence(to.rules);
 }
 
 fn arrive(w: &mut World, to: &Configuration, place: usize, message: Message) {
@@ -582,7 +587,7 @@ fn arrive(w: &mut World, to: &Configuration, place: usize, message: Message) {
             }
         }
         Message::Write { agent, epoch } => {
-            let accepted = epoch == w.registry.claims[agent].epoch || to.flaw == Some(Flaw::WritesUnfenced);
+            let accepted = epoch == w.registry.claims[agent].epoch || to.rules.has(Flaw::WritesUnfenced);
             w.stale_write_accepted |= accepted && epoch < w.registry.claims[agent].epoch;
         }
         Message::Renewed { .. } | Message::Promises { .. } => {}
@@ -597,11 +602,11 @@ fn hear_promise(w: &mut World, to: &Configuration, place: usize, member: LeaseId
     };
     *given = given.without(member);
     *heard = heard.with(member);
-    if 1 + heard.len() >= council.promises_needed(to.flaw) {
-        let age = if to.flaw == Some(Flaw::TenureFromLastPromise) { 0 } else { *age };
+    if 1 + heard.len() >= council.promises_needed(to.rules) {
+        let age = if to.rules.has(Flaw::TenureFromLastPromise) { 0 } else { *age };
         let host = &mut w.hosts[lease.host()];
-        if host.tenure > 0 || to.flaw == Some(Flaw::TenureComesBack) {
-            host.tenure = host.tenure.max(TENURE - age);
+        if host.tenure > 0 || to.rules.has(Flaw::TenureComesBack) {
+            host.tenure = host.tenure.max(to.rules.tenure() - age);
         }
         w.messages[place] = None;
     }

@@ -4,8 +4,7 @@
 //! nothing.
 
 use crate::{
-    flaws::Flaw,
-    time::{LEASE, MARGIN},
+    flaws::{Flaw, Rules},
 };
 
 /// How many machines there are.
@@ -95,13 +94,13 @@ impl Leases {
     }
 
     /// How many promises of this council, the holder's own among them, give tenure.
-    pub fn promises_needed(self, flaw: Option<Flaw>) -> u32 {
-        self.len() / 2 + if flaw == Some(Flaw::FewerPromises) { 0 } else { 1 }
+    pub fn promises_needed(self, rules: Rules) -> u32 {
+        self.len() / 2 + if rules.has(Flaw::FewerPromises) { 0 } else { 1 }
     }
 
     /// How many votes of this council, none of them the holder's, bury.
-    pub fn votes_needed(self, flaw: Option<Flaw>) -> u32 {
-        self.len().div_ceil(2) - if flaw == Some(Flaw::FewerVotes) { 1 } else { 0 }
+    pub fn votes_needed(self, rules: Rules) -> u32 {
+        self.len().div_ceil(2) - if rules.has(Flaw::FewerVotes) { 1 } else { 0 }
     }
 
     /// The same leases when host `h` is called `names[h]`.
@@ -193,9 +192,9 @@ impl Registry {
     }
 
     /// Makes a lease, and answers with the first view of its holder.
-    pub fn register(&mut self, lease: LeaseId) -> Leases {
+    pub fn register(&mut self, lease: LeaseId, rules: Rules) -> Leases {
         let view = self.view().with(lease);
-        self.leases[lease.index()] = Lease::Live { left: LEASE, acked: view, offered: view, revived: false };
+        self.leases[lease.index()] = Lease::Live { left: rules.lease, acked: view, offered: view, revived: false };
         view
     }
 
@@ -205,12 +204,12 @@ impl Registry {
     /// The second view stays the one it is until the holder has said that it has it, and
     /// a renewal that says neither is one that was late: otherwise the holder could use a
     /// view that is neither of those that are kept.
-    pub fn renew(&mut self, lease: LeaseId, said: Leases, flaw: Option<Flaw>) -> Option<Leases> {
+    pub fn renew(&mut self, lease: LeaseId, said: Leases, rules: Rules) -> Option<Leases> {
         let newest = self.view();
         let Lease::Live { left, acked, offered, revived } = &mut self.leases[lease.index()] else {
             return None;
         };
-        if flaw == Some(Flaw::LateRenewalSetsViews) {
+        if rules.has(Flaw::LateRenewalSetsViews) {
             (*acked, *offered) = (said, newest);
         } else if said == *offered {
             (*acked, *offered) = (said, newest);
@@ -218,18 +217,18 @@ impl Registry {
             return None;
         }
         *revived |= *left == 0;
-        *left = LEASE;
+        *left = rules.lease;
         Some(*offered)
     }
 
     /// Whether the votes of these members bury this lease.
-    pub fn votes_suffice(&self, lease: LeaseId, votes: Leases, flaw: Option<Flaw>) -> bool {
+    pub fn votes_suffice(&self, lease: LeaseId, votes: Leases, rules: Rules) -> bool {
         let Lease::Live { left: 0, acked, offered, .. } = self.lease(lease) else {
             return false;
         };
         let votes = votes.without(lease);
-        let enough = |view: Leases| votes.and(view).len() >= view.votes_needed(flaw);
-        (enough(acked) || flaw == Some(Flaw::OneViewBuries)) && enough(offered)
+        let enough = |view: Leases| votes.and(view).len() >= view.votes_needed(rules);
+        (enough(acked) || rules.has(Flaw::OneViewBuries)) && enough(offered)
     }
 
     /// Buries a lease.
@@ -268,7 +267,7 @@ impl Registry {
     }
 
     /// Whether a request to bury that is this old by the registry's clock still counts.
-    pub fn in_time(age: u8, flaw: Option<Flaw>) -> bool {
-        age < LEASE - MARGIN || flaw == Some(Flaw::VotesOutliveThemselves)
+    pub fn in_time(age: u8, rules: Rules) -> bool {
+        age < rules.tenure() || rules.has(Flaw::VotesOutliveThemselves)
     }
 }

@@ -3,8 +3,8 @@
 //! Each machine has a clock, and so has the registry. They tick one at a time, in any
 //! order, but none is ever more than one tick ahead of another. So over any stretch of
 //! time two of them differ by at most two ticks, and that is what [`MARGIN`] covers: a
-//! process that ends when its clock shows `LEASE - MARGIN` was alive until just before
-//! that tick, when no other clock had shown `LEASE`.
+//! process that ends when its clock shows a lease less the margin was alive until just
+//! before that tick, when no other clock had shown the whole lease.
 //!
 //! The clock of a host by which nothing is measured *rests*: it does not tick, and when
 //! something is measured again it is as slow as the slowest. From there it can be ahead by
@@ -16,15 +16,9 @@
 
 use crate::registry::HOSTS;
 
-/// How long a lease, a promise or a vote is in force, in ticks: L and T of the protocol.
-pub const LEASE: u8 = 4;
-
 /// By how much a holder counts a lease or a promise shorter, in ticks: what a tenth of
 /// them is in the protocol.
 pub const MARGIN: u8 = 2;
-
-/// How long a renewal or a majority of promises lets a host run agents, in ticks.
-pub const TENURE: u8 = LEASE - MARGIN;
 
 /// Which clocks are a tick ahead of the others: one bit for each host, one for the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@ use crate::{
     host::{Holding, Host, Pledge},
     message::Message,
     registry::{AGENTS, CURRENT, Epoch, HOSTS, LEASES, Lease, LeaseId, Leases, Registry},
-    time::{Clocks, LEASE, TENURE},
+    time::Clocks,
 };
 
 /// How many messages can be late at the same time at most.
@@ -38,18 +38,19 @@ pub struct World {
 
 impl World {
     /// All hosts have registered and are well, and agent `a` runs on host `placement[a]`.
-    /// The last host is still off if it `joins` later.
-    pub fn new(placement: &[usize], joins: bool, faults: u8, registrations: u8) -> Self {
+    /// Where one joined just now, the others have not heard of the last host yet.
+    pub fn new(placement: &[usize], to: &Configuration) -> Self {
         let mut registry = Registry::default();
         let mut hosts: [Host; HOSTS] = std::array::from_fn(|host| Host::off(LeaseId::new(host, 0)));
-        let up = if joins { HOSTS - 1 } else { HOSTS };
-        let view: Leases = (0..up).map(|host| LeaseId::new(host, 0)).collect();
-        for host in &mut hosts[..up] {
-            registry.register(host.lease);
-            *host = Host { up: true, tenure: TENURE, view, ..*host };
+        for host in &mut hosts {
+            let view = registry.register(host.lease, to.rules);
+            *host = Host { up: true, tenure: to.rules.tenure(), view, ..*host };
         }
-        for lease in &mut registry.leases {
-            if let Lease::Live { acked, offered, .. } = lease {
+        let heard = if to.joined { HOSTS - 2 } else { HOSTS - 1 };
+        let view = hosts[heard].view;
+        for host in &mut hosts[..heard] {
+            host.view = view;
+            if let Lease::Live { acked, offered, .. } = &mut registry.leases[host.lease.index()] {
                 (*acked, *offered) = (view, view);
             }
         }
@@ -65,8 +66,8 @@ impl World {
             hosts,
             apart: [false; HOSTS],
             messages: [None; MESSAGES],
-            faults_left: faults,
-            registrations_left: registrations,
+            faults_left: to.faults_at_most,
+            registrations_left: to.registrations,
             started,
             epoch_did_not_grow: false,
             stale_write_accepted: false,
@@ -122,7 +123,7 @@ impl World {
             let idle = self.idle_leases();
             for lease in LeaseId::all().filter(|&lease| idle.contains(lease)) {
                 if let Lease::Live { left, revived, .. } = &mut self.registry.leases[lease.index()] {
-                    (*left, *revived) = (LEASE, false);
+                    (*left, *revived) = (to.rules.lease, false);
                 }
             }
         }
