@@ -100,6 +100,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What must hold and did not in some world.
+    pub fn broken(&self) -> Vec<&'static str> {
+        let must = |name: &str| ALWAYS.iter().any(|(always, _)| *always == name);
+        let broken = self.properties.iter().filter(|(name, met)| !met && must(name));
+        broken.map(|(name, _)| *name).collect()
+    }
+
     /// Whether all that must hold holds, and all that must be possible is.
     pub fn holds(&self) -> bool {
         self.properties.iter().all(|(_, met)| *met)
@@ -116,7 +123,7 @@ pub fn check(configuration: Configuration, threads: usize) -> Outcome {
         None => checker,
         Some(_) => checker.finish_when(HasDiscoveries::AnyFailures),
     };
-    let checker = checker.timeout(std::time::Duration::from_secs(std::env::var("T").map_or(60, |t| t.parse().unwrap()))).spawn_bfs().join();
+    let checker = checker.spawn_bfs().join();
     let found = checker.discoveries();
     let properties: Vec<_> = properties
         .iter()
@@ -132,7 +139,10 @@ pub fn check(configuration: Configuration, threads: usize) -> Outcome {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         seconds: begin.elapsed().as_secs_f64(),
-        properties: properties.iter().map(|(name, sometimes, path)| (*name, path.is_some() == *sometimes)).collect(),
+        properties: properties
+            .iter()
+            .map(|(name, sometimes, path)| (*name, path.is_some() == *sometimes))
+            .collect(),
         counterexample,
     }
 }

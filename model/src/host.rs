@@ -117,10 +117,7 @@ impl Host {
     /// Whether this member would promise to the holder of this lease.
     pub fn would_promise(&self, to: LeaseId, rules: Rules) -> bool {
         let voted = matches!(self.pledges[to.index()], Pledge::Vote(_));
-        self.acts()
-            && self.lease != to
-            && self.cut
-            && (!voted || rules.has(Flaw::VotesDoNotBind))
+        self.acts() && self.lease != to && self.cut && (!voted || rules.has(Flaw::VotesDoNotBind))
     }
 
     /// It promises.

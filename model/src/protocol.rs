@@ -80,7 +80,11 @@ fn host_actions(
                 actions.extend(who.map(|p| Action::HostTicks(h, Fate::HeardBy(p))));
             }
         }
-        let late = if healthy { to.faults.late_renewals } else { to.faults.late_promises && asks_promises(host, to, 1) };
+        let late = if healthy {
+            to.faults.late_renewals
+        } else {
+            to.faults.late_promises && asks_promises(host, to, 1)
+        };
         if room && late {
             actions.push(Action::HostTicks(h, Fate::Late));
         }
@@ -204,7 +208,9 @@ fn message_actions(world: &World, to: &Configuration, place: usize, actions: &mu
         }
         Message::Promises { lease, council, given, heard, .. } => {
             for (p, member) in world.hosts.iter().enumerate() {
-                let new = council.contains(member.lease) && !given.contains(member.lease) && !heard.contains(member.lease);
+                let new = council.contains(member.lease)
+                    && !given.contains(member.lease)
+                    && !heard.contains(member.lease);
                 if new && member.would_promise(lease, to.rules) {
                     actions.push(Action::Give(place, p));
                 }
@@ -436,7 +442,9 @@ fn host_ticks(w: &mut World, to: &Configuration, h: usize, fate: Fate) {
             Some(Message::Renew { lease, age, .. }) if *lease == own => {
                 *age = age.map(|age| age + 1).filter(|age| *age < to.rules.tenure());
             }
-            Some(Message::Renewed { lease, age, .. } | Message::Promises { lease, age, .. }) if *lease == own => {
+            Some(Message::Renewed { lease, age, .. } | Message::Promises { lease, age, .. })
+                if *lease == own =>
+            {
                 *age += 1;
                 if *age >= to.rules.tenure() {
                     *place = None;

@@ -3,9 +3,7 @@
 //! Each method is one script on one entry, so it happens at once. What it refuses changes
 //! nothing.
 
-use crate::{
-    flaws::{Flaw, Rules},
-};
+use crate::flaws::{Flaw, Rules};
 
 /// How many machines there are.
 pub const HOSTS: usize = 3;
@@ -194,7 +192,8 @@ impl Registry {
     /// Makes a lease, and answers with the first view of its holder.
     pub fn register(&mut self, lease: LeaseId, rules: Rules) -> Leases {
         let view = self.view().with(lease);
-        self.leases[lease.index()] = Lease::Live { left: rules.lease, acked: view, offered: view, revived: false };
+        self.leases[lease.index()] =
+            Lease::Live { left: rules.lease, acked: view, offered: view, revived: false };
         view
     }
 
@@ -209,9 +208,7 @@ impl Registry {
         let Lease::Live { left, acked, offered, revived } = &mut self.leases[lease.index()] else {
             return None;
         };
-        if rules.has(Flaw::LateRenewalSetsViews) {
-            (*acked, *offered) = (said, newest);
-        } else if said == *offered {
+        if said == *offered || rules.has(Flaw::LateRenewalSetsViews) {
             (*acked, *offered) = (said, newest);
         } else if said != *acked {
             return None;

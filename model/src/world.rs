@@ -93,9 +93,7 @@ impl World {
         };
         let host = &self.hosts[lease.host()];
         let gone = !host.up || host.lease != lease;
-        self.registry.lease(lease) == Lease::Buried
-            || gone
-            || host.agents[agent].epoch() == Some(claim.epoch)
+        self.registry.lease(lease) == Lease::Buried || gone || host.agents[agent].epoch() == Some(claim.epoch)
     }
 
     /// Forgets what can make no difference any more, and gives hosts and agents that are
@@ -143,7 +141,11 @@ impl World {
         to.resting_clocks
             && self.hosts[host].is_idle()
             && (!to.idle_burials || !self.registry.lease(*lease).is_live())
-            && self.registry.claims.iter().all(|claim| claim.lease != Some(*lease) || !self.registry.lease(*lease).is_live())
+            && self
+                .registry
+                .claims
+                .iter()
+                .all(|claim| claim.lease != Some(*lease) || !self.registry.lease(*lease).is_live())
             && pledges.iter().all(|pledge| *pledge == Pledge::None)
             && !self.messages.iter().flatten().any(waits)
     }
@@ -186,8 +188,7 @@ impl World {
     /// The least of all worlds that differ from this one in nothing but names, among
     /// those where hosts come in the order of their [`World::situation`].
     fn representative(self, agents: usize) -> Self {
-        const NAMES: [[usize; HOSTS]; 6] =
-            [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        const NAMES: [[usize; HOSTS]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         let situations: [u64; HOSTS] = std::array::from_fn(|host| self.situation(host));
         let mut least: Option<Self> = None;
         for names in &NAMES {
@@ -253,11 +254,11 @@ impl World {
             }
             to.registry.leases[lease.renamed(names).index()] = of;
         }
-        for agent in 0..AGENTS {
+        for (agent, &name) in agents.iter().enumerate() {
             let mut claim = self.registry.claims[agent];
             claim.lease = claim.lease.map(|lease| lease.renamed(names));
-            to.registry.claims[agents[agent]] = claim;
-            to.started[agents[agent]] = self.started[agent];
+            to.registry.claims[name] = claim;
+            to.started[name] = self.started[agent];
         }
         for (host, from) in self.hosts.iter().enumerate() {
             let mut at = *from;
@@ -268,8 +269,8 @@ impl World {
                 pledges[lease.renamed(names).index()] = from.pledges[lease.index()];
             }
             at.pledges = pledges;
-            for agent in 0..AGENTS {
-                at.agents[agents[agent]] = from.agents[agent];
+            for (agent, &name) in agents.iter().enumerate() {
+                at.agents[name] = from.agents[agent];
             }
             to.hosts[names[host]] = at;
         }
