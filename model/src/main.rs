@@ -94,7 +94,5 @@ fn write(configurations: &[(&str, &str, Outcome)], flaws: &[(String, &str, Outco
         .map(|(name, result, outcome)| json!({"flaw": name, "result": result, "outcome": outcome}))
         .collect();
     let found = serde_json::to_vec_pretty(&json!({"configurations": configurations, "flaws": flaws}))?;
-    fs::create_dir_all(&target)
-        .and_then(|()| fs::write(&path, found))
-        .with_context(|| path.display().to_string())
+    fs::write(&path, found).with_context(|| path.display().to_string())
 }
