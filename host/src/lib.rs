@@ -12,6 +12,7 @@
 //! | `heartbeat` | keeps the lease, tells the load |
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
 //! | [`fence`] | ends all agents when the host may not run them any more |
+//! | [`state_dir`] | what a host remembers across its processes |
 //! | [`runner`] | the operator's table: what is executed for which class |
 //! | [`launch_document`] | what a runner is told |
 //!
@@ -29,6 +30,7 @@ pub mod launch_document;
 mod load;
 pub mod runner;
 mod service;
+pub mod state_dir;
 pub mod supervisor;
 mod unreadable;
 
