@@ -437,11 +437,10 @@ impl HostArgs {
         if !runtime_dir.is_dir() {
             check.mistake("RUNTIME_DIR", &runtime_dir.to_string_lossy(), "is not a folder");
         }
-        let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
-        if let Some(dir) = state_dir.as_ref().filter(|dir| !dir.is_dir()) {
-            check.mistake("STATE_DIR", &dir.to_string_lossy(), "is not a folder");
+        let state_dir = self.state_dir.clone().unwrap_or_else(|| runtime_dir.clone());
+        if self.state_dir.is_some() && !state_dir.is_dir() {
+            check.mistake("STATE_DIR", &state_dir.to_string_lossy(), "is not a folder");
         }
-        let state_dir = state_dir.unwrap_or_else(|| runtime_dir.clone());
 
         let (Some(id), Some(runners), true) = (id, runners, check.0.is_empty()) else {
             return Err(ConfigErrors(check.0));

@@ -26,6 +26,7 @@ use guildhall::{host::LeaseId, ids::HostId, placement::Sha256Digest};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
+    process::geteuid,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -148,8 +149,14 @@ pub async fn lock(dir: &Path, host: &HostId, within: Duration) -> Result<Locked,
 /// Answers with the file when it is locked now, and `None` when another has the lock.
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
     loop {
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // The folder may be one that everybody writes to, and what the file says is trusted.
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+        let own = file.metadata()?;
+        if own.uid() != geteuid().as_raw() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+        }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -159,14 +166,7 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
         // Somebody may have removed it in between, as cleaners of temporary files do. Then
         // the next to come would make another, and lock that.
         match path.metadata() {
-            Ok(there)
-                if (there.dev(), there.ino()) == {
-                    let own = file.metadata()?;
-                    (own.dev(), own.ino())
-                } =>
-            {
-                return Ok(Some(file));
-            }
+            Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => return Ok(Some(file)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_noted_is_told_to_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        let take = || lock(dir.path(), &host("h"), SOON);
+        let take = async || lock(dir.path(), &host("h"), SOON).await;
         let leases = [LeaseId::fresh(), LeaseId::fresh()];
         let first = take().await.unwrap();
         assert_eq!(first.predecessor(), None);
@@ -252,7 +252,7 @@ mod tests {
     async fn a_file_that_says_nothing_is_no_mistake() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("h.lease");
-        let fine = format!("{{\"lease\":\"{}\",\"boot_id\":\"b\"}}", LeaseId::fresh());
+        let fine = format!("{{\"lease\":\"{}\",\"boot_id\":\"b\"}}", LeaseId::fresh().as_str());
         for torn in [&fine[..fine.len() - 1], "", "{}", "\0\0\0", "{\"lease\":\"\",\"boot_id\":\"\"}"] {
             std::fs::write(&path, torn).unwrap();
             let locked = lock(dir.path(), &host("h"), SOON).await.unwrap();
@@ -260,6 +260,11 @@ mod tests {
         }
         std::fs::write(&path, &fine).unwrap();
         assert!(lock(dir.path(), &host("h"), SOON).await.unwrap().predecessor().is_some());
+        // Nor is what another put in the way trusted.
+        std::fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+        let refused = lock(dir.path(), &host("h"), SOON).await.unwrap_err();
+        assert!(matches!(refused, StateDirError::Io { .. }), "{refused}");
         let nowhere = lock(&dir.path().join("none"), &host("h"), SOON).await.unwrap_err();
         assert!(matches!(nowhere, StateDirError::Io { .. }), "{nowhere}");
     }

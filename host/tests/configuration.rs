@@ -38,8 +38,8 @@ fn what_is_written_is_understood() {
     });
     check(&["--policy-settings={\"a\": 1}"], |c| c.policy_settings["a"] == 1);
     check(&["--restart-limit=0"], |c| c.supervisor.restart.limit == 0);
+    check(&["--runtime-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
     check(&["--state-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
-    check(&["--state-dir=", "--runtime-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
     // An empty variable is as good as none.
     check(&["--redis-url=", "--advertise-url="], |c| c.advertise.is_none());
     for (written, meant) in
