@@ -22,7 +22,7 @@ impl BootInstant {
     }
 
     /// The moment so many nanoseconds after the boot.
-    pub fn from_nanos(nanos: u64) -> Self {
+    pub const fn from_nanos(nanos: u64) -> Self {
         Self(Duration::from_nanos(nanos))
     }
 

@@ -191,6 +191,12 @@ pub struct HostArgs {
     #[arg(long, env = "RUNTIME_DIR", value_name = "FOLDER")]
     pub runtime_dir: Option<PathBuf>,
 
+    /// Folder in which the host notes its lease, so that its next process can take its
+    /// agents up at once. On a disk of this machine, never a network file system or a
+    /// volume that moves. Unset: `RUNTIME_DIR`.
+    #[arg(long, env = "STATE_DIR", value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
+
     /// What is logged, as `info` or `guildhall_host=debug,agent=info`.
     #[arg(long, env = "LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
@@ -279,6 +285,8 @@ pub struct HostConfig {
     pub policy_cache: CompiledCache,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// Where the host notes its lease; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
     /// What the supervisor is told, the host's id included.
     pub supervisor: SupervisorConfig,
 }
@@ -311,6 +319,7 @@ impl HostConfig {
             record_decisions: None,
             policy_cache: CompiledCache::default(),
             drain_timeout: Duration::from_secs(25),
+            state_dir: None,
             supervisor: SupervisorConfig::new(id, std::env::temp_dir()),
         }
     }
@@ -495,6 +504,10 @@ impl HostArgs {
         if !runtime_dir.is_dir() {
             check.mistake("RUNTIME_DIR", &runtime_dir.to_string_lossy(), "is not a folder");
         }
+        let state_dir = self.state_dir.clone().unwrap_or_else(|| runtime_dir.clone());
+        if self.state_dir.is_some() && !state_dir.is_dir() {
+            check.mistake("STATE_DIR", &state_dir.to_string_lossy(), "is not a folder");
+        }
 
         let (Some(id), Some(runners), true) = (id, runners, check.0.is_empty()) else {
             return Err(ConfigErrors(check.0));
@@ -526,6 +539,7 @@ impl HostArgs {
             record_decisions: self.record_decisions.clone().filter(|folder| !folder.as_os_str().is_empty()),
             policy_cache,
             drain_timeout,
+            state_dir: Some(state_dir),
             supervisor,
             ..HostConfig::new(id, runners)
         })

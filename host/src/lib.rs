@@ -15,6 +15,7 @@
 //! | `moving` | moves agents to other hosts: drain, and one by one |
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
 //! | [`fence`] | ends all agents when the host may not run them any more |
+//! | [`state_dir`] | what a host remembers across its processes |
 //! | [`runner`] | the operator's table: what is executed for which class |
 //! | [`launch_document`] | what a runner is told |
 //!
@@ -36,6 +37,7 @@ mod peer_service;
 mod replies;
 pub mod runner;
 mod service;
+pub mod state_dir;
 pub mod supervisor;
 pub mod tenure;
 mod unreadable;

@@ -38,6 +38,8 @@ fn what_is_written_is_understood() {
     });
     check(&["--policy-settings={\"a\": 1}"], |c| c.policy_settings["a"] == 1);
     check(&["--restart-limit=0"], |c| c.supervisor.restart.limit == 0);
+    check(&["--runtime-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
+    check(&["--state-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
     // An empty variable is as good as none.
     check(&["--redis-url=", "--advertise-url="], |c| c.advertise.is_none());
     for (written, meant) in
@@ -79,6 +81,7 @@ fn what_cannot_be_used_is_said_to_be() {
         "--labels==a",
         "--restart-limit=ten",
         "--runtime-dir=no-such-folder",
+        "--state-dir=no-such-folder",
         "--log=guildhall=loudly",
         "--log-format=xml",
     ];

@@ -82,12 +82,15 @@ async fn sigkill_also_ends_agents_that_do_not_listen() {
     let mut host = world.host("h1", &redis);
     let registry = registry(&redis).await;
     let engine = engine(&registry, 1).await;
-    for (agent, echo) in
-        [("stubborn", r#"{"ignore_sigterm":true}"#), ("hung", r#"{"on_start":"hang_after_ready"}"#)]
-    {
+    for (agent, echo) in [
+        ("stubborn", r#"{"ignore_sigterm":true}"#),
+        ("hung", r#"{"on_start":"hang_after_ready"}"#),
+        // Its children ignore SIGTERM, and live on when it is killed.
+        ("parent", r#"{"fork_children":3}"#),
+    ] {
         engine.run_agent(launch_that(agent, echo)).await.unwrap();
     }
-    assert_eq!(world.processes().len(), 2);
+    assert_eq!(world.processes().len(), 6);
     host.signal(Signal::KILL);
     host.wait();
     wait_until_none_marked(&world.path("agents"));

@@ -116,3 +116,10 @@ fn a_flag_that_is_not_one_is_told() {
     assert_eq!(code, Some(2));
     assert!(log.contains("--max-processes"), "{log}");
 }
+
+#[test]
+fn a_fence_is_not_started_by_hand() {
+    let (code, log) = ended(world().command().arg("fence"));
+    assert_eq!(code, Some(2));
+    assert_eq!(log, "agent-host fence: this is started by a host, and of no use alone\n");
+}

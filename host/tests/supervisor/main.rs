@@ -5,6 +5,7 @@ mod create;
 mod documented;
 mod environment;
 mod failing;
+mod fence;
 mod history;
 mod output;
 mod registry;

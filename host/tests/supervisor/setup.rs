@@ -122,7 +122,6 @@ pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
         resources: Default::default(),
         qos: Default::default(),
         placed_by: None,
-        failed_on: Vec::new(),
         labels: Default::default(),
     }
 }

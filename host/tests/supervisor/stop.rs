@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use echo_runner::Order;
-use guildhall::agent::AgentState;
+use guildhall::{agent::AgentState, registry::Registry};
 use guildhall_host::supervisor::{CreateError, StopError};
 
 use crate::setup::{exists, gone, key, launch, setup, setup_with};
