@@ -48,6 +48,7 @@ use crate::{
     peer_service::Peer,
     replies::Replies,
     service::Service,
+    state_dir::{self, StateDirError},
     supervisor::{Supervisor, SupervisorError},
     tenure::{self, Ballot, Ballots, GrpcPeers, Keeper, Tenure},
     unreadable,
@@ -97,6 +98,9 @@ pub enum HostError {
     /// The supervisor cannot be made.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
+    /// What the host remembers across its processes cannot be used.
+    #[error(transparent)]
+    State(#[from] StateDirError),
     /// Reflection cannot be served.
     #[error("server reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -129,7 +133,7 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`]; nothing is left running then.
-    pub async fn start(config: HostConfig, registry: Arc<dyn Registry>) -> Result<Self, HostError> {
+    pub async fn start(mut config: HostConfig, registry: Arc<dyn Registry>) -> Result<Self, HostError> {
         if config.heartbeat.is_zero() || config.lease.is_zero() {
             return Err(HostError::Setting("the interval of load reports and the lease must not be zero"));
         }
@@ -170,6 +174,20 @@ impl Host {
         };
         let terms = info.terms;
         let clock = config.clock;
+        // Whoever has the lock knows that the process before has ended with all its agents:
+        // what it held is free at once.
+        let state = match &config.state_dir {
+            Some(folder) => {
+                let state = state_dir::lock(folder, config.id(), config.registry_patience).await?;
+                if let Some(lease) = state.predecessor() {
+                    info!(host = %info.id, lease = lease.as_str(), "the process before has ended; its agents are free");
+                    registry.leave(&info.id, lease).await?;
+                }
+                config.supervisor.hold = Some(Arc::new(state.hold().map_err(SupervisorError::Fence)?));
+                Some(state)
+            }
+            None => None,
+        };
         // Nothing is claimed before the lease is there: the service comes last.
         let lease = watch::Sender::new(LeaseId::default());
         let tenure = Arc::new(Tenure::new(clock));
@@ -187,6 +205,9 @@ impl Host {
         };
         let registered = match registered {
             Ok((fresh, asked)) => {
+                if let Some(state) = &state {
+                    state.note(&fresh);
+                }
                 lease.send_replace(fresh);
                 asked
             }
@@ -220,7 +241,7 @@ impl Host {
             tenure: tenure.clone(),
             ballots,
             peers: peers.clone(),
-            note: Box::new(|_| ()),
+            note: Box::new(move |lease| state.iter().for_each(|state| state.note(lease))),
         };
         let keeper_ending = CancellationToken::new();
         // Cancelled by the end of any of the tasks, whatever way it ends.

@@ -131,6 +131,7 @@ async fn run(config: HostConfig) -> u8 {
                     )
                     | HostError::Engine(_)
                     | HostError::IdInUse { .. }
+                    | HostError::State(_)
                     | HostError::Setting(_)
                     | HostError::Supervisor(SupervisorError::RuntimeDir { .. }) => WRONG_CONFIGURATION,
                     HostError::Registry(_) => NO_REGISTRY,

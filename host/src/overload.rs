@@ -44,8 +44,9 @@ impl Overload {
         let of_peer = calls.by_peer.get(&peer).copied().unwrap_or(0);
         if calls.all >= MOST || of_peer >= MOST_OF_ONE {
             let message = "the host has too many calls under way";
-            return Err(Fault::new(FaultReason::Overloaded, message)
-                .with(RETRY_AFTER_MS, RETRY_AFTER.as_millis()));
+            return Err(
+                Fault::new(FaultReason::Overloaded, message).with(RETRY_AFTER_MS, RETRY_AFTER.as_millis())
+            );
         }
         calls.all += 1;
         calls.by_peer.insert(peer, of_peer + 1);

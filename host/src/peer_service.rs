@@ -37,7 +37,10 @@ impl PeerService for Peer {
         let epoch = Epoch(request.epoch);
         let unreadable = |error: RegistryError| refuse(fault::of_create(error.into()));
         let gone = || {
-            refuse(Fault::new(FaultReason::AgentNotFound, format!("there is no agent {key} of epoch {epoch}")))
+            refuse(Fault::new(
+                FaultReason::AgentNotFound,
+                format!("there is no agent {key} of epoch {epoch}"),
+            ))
         };
         let record = self.registry.agent(&key).await.map_err(unreadable)?;
         let record = record.filter(|claimed| claimed.agent.epoch == epoch).ok_or_else(gone)?.agent;

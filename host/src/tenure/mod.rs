@@ -19,12 +19,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use self::peers::{Asked, Peers};
 pub(crate) use self::{
     ballots::{Ballots, Refusal},
     keeper::{Contact, Keeper, Probe, probes, register},
     peers::{Ballot, GrpcPeers},
 };
-pub use self::peers::{Asked, Peers};
 use crate::clock::{BootInstant, Clock};
 
 /// The share of a lease that is kept back, for clocks that run unlike and for a kernel

@@ -102,7 +102,8 @@ impl GrpcPeers {
         let channel = match channels.get(endpoint) {
             Some(channel) => channel.clone(),
             None => {
-                let address = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| error.to_string())?;
+                let address =
+                    Endpoint::from_shared(endpoint.to_owned()).map_err(|error| error.to_string())?;
                 let channel = address.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true).connect_lazy();
                 channels.insert(endpoint.to_owned(), channel.clone());
                 channel

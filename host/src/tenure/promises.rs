@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use guildhall::{
-    host::LeaseId,
-    ids::HostId,
-    registry::View,
-};
+use guildhall::{host::LeaseId, ids::HostId, registry::View};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -57,7 +53,11 @@ impl Round {
                 Some(true) => needed -= 1,
                 Some(false) => {}
                 None => {
-                    warn!(missing = needed, of = council.size(), "too few peers promise to leave this host alone");
+                    warn!(
+                        missing = needed,
+                        of = council.size(),
+                        "too few peers promise to leave this host alone"
+                    );
                     return None;
                 }
             }

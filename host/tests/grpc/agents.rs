@@ -32,8 +32,12 @@ async fn an_agent_is_created_looked_at_and_stopped() {
     assert!(health.lease_in_force);
     assert_eq!(health.policy.unwrap().name, "round-robin");
 
-    let stop =
-        v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "a".to_owned(), grace_ms: Some(5000) };
+    let stop = v1::StopAgentRequest {
+        guild_id: "g".to_owned(),
+        agent_id: "a".to_owned(),
+        grace_ms: Some(5000),
+        request_id: String::new(),
+    };
     let stopped = client.stop_agent(stop).await.unwrap().into_inner().agent.unwrap();
     assert_eq!((stopped.epoch, stopped.last_exit.unwrap().code), (created.epoch, Some(0)));
     assert_eq!(world.processes(), Vec::<u32>::new());
@@ -144,8 +148,12 @@ async fn a_watcher_gets_a_snapshot_and_then_changes_of_its_guild() {
     let elsewhere = v1::Launch { guild_id: "another".to_owned(), ..launch("a") };
     create(&mut client, elsewhere, "r2").await.unwrap();
     let agent = create(&mut client, launch("after"), "r3").await.unwrap();
-    let stop =
-        v1::StopAgentRequest { guild_id: "g".to_owned(), agent_id: "after".to_owned(), grace_ms: None };
+    let stop = v1::StopAgentRequest {
+        guild_id: "g".to_owned(),
+        agent_id: "after".to_owned(),
+        grace_ms: None,
+        request_id: String::new(),
+    };
     client.stop_agent(stop).await.unwrap();
     let mut states = Vec::new();
     let removed = loop {

@@ -79,6 +79,7 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
         guild_id: guild.to_owned(),
         agent_id: agent.to_owned(),
         grace_ms: None,
+        request_id: String::new(),
     };
     told.add("stop of nobody", client.stop_agent(stop("g", "nobody")).await);
     told.add("stop of a glob", client.stop_agent(stop("g", "*")).await);

@@ -14,10 +14,11 @@ use guildhall::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
-    placement::{PolicyArtifact, Sha256Digest},
     launch::Launch,
+    placement::{PolicyArtifact, Sha256Digest},
     registry::{
-        Burial, ClaimOutcome, Claimed, MemoryRegistry, Overdue, Registration, Registry, RegistryError, Renewed,
+        Burial, ClaimOutcome, Claimed, MemoryRegistry, Overdue, Registration, Registry, RegistryError,
+        Renewed,
     },
 };
 use guildhall_host::{runner::Runner, supervisor::SupervisorConfig};

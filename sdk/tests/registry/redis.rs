@@ -4,8 +4,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use guildhall::{
-    agent::AgentEvent,
+    agent::{AgentEvent, AgentInfo},
     host::HostEvent,
+    ids::Epoch,
     registry::{RedisOptions, RedisRegistry, Registration, Registry, RegistryError},
 };
 use guildhall_testing::RedisServer;

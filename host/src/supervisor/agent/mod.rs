@@ -111,7 +111,9 @@ enum Event {
 
 /// What ends an agent, whatever it is doing.
 enum Interrupt {
-    Stop { grace: Duration },
+    Stop {
+        grace: Duration,
+    },
     Disowned(RegistryError),
     Abandoned,
     Closing,

@@ -43,7 +43,9 @@ impl Agent {
                 Err(Refused::By(holder)) => {
                     return Err(End::NotAdopted(CreateError::AlreadyRunning { holder }));
                 }
-                Err(Refused::Registry(RegistryError::Fenced { key, .. } | RegistryError::Forgotten { key, .. })) => {
+                Err(Refused::Registry(
+                    RegistryError::Fenced { key, .. } | RegistryError::Forgotten { key, .. },
+                )) => {
                     return Err(End::NotAdopted(CreateError::NotAnOrphan { key, epoch }));
                 }
                 Err(Refused::Registry(error @ RegistryError::Settling { .. })) => {
@@ -104,7 +106,11 @@ impl Agent {
         let deadline = Instant::now() + timeout;
         let mut incarnation = Incarnation::start(&shared, &self.runner, &self.launch, self.info.epoch)
             .await
-            .map_err(Unready::Spawn)?;
+            // Without a fence nothing may run; another is being started.
+            .map_err(|error| match shared.fence.is_there() {
+                true => Unready::Spawn(error),
+                false => Unready::Ended(Ended::untenured(error.to_string())),
+            })?;
         self.info.pid = Some(incarnation.pid());
         self.show();
         loop {
@@ -157,7 +163,8 @@ impl Agent {
                     return Err(End::Ended);
                 }
                 Verdict::Failed(failure @ Failure::LimitReached(_)) if self.may_go_elsewhere() => {
-                    ended.exit.reason = format!("{failure} on {}; at last it {}", self.info.host, ended.exit.reason);
+                    ended.exit.reason =
+                        format!("{failure} on {}; at last it {}", self.info.host, ended.exit.reason);
                     self.info.last_exit = Some(ended.exit);
                     self.info.failed_on.push(self.info.host.clone());
                     return Err(End::HandOver);
@@ -286,10 +293,7 @@ impl Unready {
         match self {
             Self::Ended(ended) | Self::TimedOut(_, ended) => ended,
             Self::Spawn(error) => Ended {
-                exit: LastExit {
-                    reason: format!("could not be executed: {error}"),
-                    ..LastExit::default()
-                },
+                exit: LastExit { reason: format!("could not be executed: {error}"), ..LastExit::default() },
                 success: false,
                 ready_for: Duration::ZERO,
                 untenured: false,

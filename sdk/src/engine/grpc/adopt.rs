@@ -117,7 +117,8 @@ impl Shared {
         };
         let mut peer = self.channels.peer(host)?;
         let late = |_| Fault::new(FaultReason::HostUnreachable, "the host did not answer in time");
-        let answer = timeout_at(Instant::now() + ADOPT_WITHIN, peer.adopt_agent(request)).await.map_err(late)?;
+        let answer =
+            timeout_at(Instant::now() + ADOPT_WITHIN, peer.adopt_agent(request)).await.map_err(late)?;
         let agent = answer.map_err(|status| wire::fault_from_status(&status))?.into_inner().agent;
         agent
             .and_then(|agent| wire::agent_from_wire(agent).ok())
