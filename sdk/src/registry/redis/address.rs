@@ -75,7 +75,7 @@ impl Address {
                 }
                 let (infos, places) = parts.hosts(simple, SENTINEL_PORT).map_err(refuse)?;
                 let info = read(&format!("{simple}://{}{}/{database}", parts.login(), parts.first()));
-                let info = prepare(info.map_err(|error| refuse(error))?)?;
+                let info = prepare(info.map_err(refuse)?)?;
                 let mut sentinel = redis::RedisConnectionInfo::default();
                 for (name, value) in parts.parameters().map_err(refuse)? {
                     sentinel = match name {
