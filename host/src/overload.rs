@@ -86,6 +86,7 @@ mod tests {
         of_one.pop();
         drop(overload.enter(peer(3)).unwrap());
         drop((of_one, of_another));
-        assert_eq!((lock(&overload.0).all, lock(&overload.0).by_peer.len()), (0, 0));
+        let left = lock(&overload.0);
+        assert_eq!((left.all, left.by_peer.len()), (0, 0));
     }
 }
