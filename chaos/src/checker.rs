@@ -9,6 +9,9 @@ use crate::history::{Agent, History, Life};
 /// kill at the earliest: the time between two records, and what a busy machine adds.
 const DIED_WITH_HOST: u64 = 100_000_000;
 
+/// How long a call of the workload may be under way, in nanoseconds.
+const LONGEST_CALL: u64 = 20_000_000_000;
+
 /// Two processes of one agent that lived at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Overlap {
@@ -182,6 +185,40 @@ pub(crate) fn failovers(history: &History, deaths: &[Death], touched: &[(Agent, 
     times
 }
 
+/// A process that ended though nobody had touched its agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Whose it was.
+    pub(crate) agent: Agent,
+    /// The process.
+    pub(crate) life: Life,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agent, life } = self;
+        write!(f, "{agent} ended on {} (epoch {}, pid {})", life.host, life.epoch, life.pid)
+    }
+}
+
+/// The processes that ended within one of these spans of time, and whose agents nobody
+/// stopped or launched within it or shortly before.
+pub(crate) fn ended_within(history: &History, spans: &[(u64, u64)], touched: &[(Agent, u64)]) -> Vec<End> {
+    let mut found = Vec::new();
+    for (agent, lives) in &history.lives {
+        for life in lives {
+            let Some((from, to)) = spans.iter().find(|(from, to)| (*from..*to).contains(&life.last)) else {
+                continue;
+            };
+            let from = from.saturating_sub(LONGEST_CALL);
+            if !touched.iter().any(|(of, at)| of == agent && (from..=*to).contains(at)) {
+                found.push(End { agent: agent.clone(), life: life.clone() });
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,5 +315,17 @@ mod tests {
         assert_eq!(victims(&history, &deaths[0]).count(), 3);
         let touched = [(agent("touched"), 6_000 * MS), (agent("moved"), 8_500 * MS)];
         assert_eq!(failovers(&history, &deaths, &touched), [3_000 * MS]);
+    }
+    #[test]
+    fn an_end_that_nobody_asked_for_is_told_from_others() {
+        const S: u64 = 1_000_000_000;
+        let history = history(&[
+            ("killed", life("h1", 1, 0, 105 * S)),
+            ("stopped", life("h1", 1, 0, 105 * S)),
+            ("before", life("h1", 1, 0, 99 * S)),
+            ("lives", life("h1", 1, 0, 200 * S)),
+        ]);
+        let ended = ended_within(&history, &[(100 * S, 110 * S)], &[(agent("stopped"), 104 * S)]);
+        assert_eq!(ended.iter().map(|end| &*end.agent.id).collect::<Vec<_>>(), ["killed"]);
     }
 }

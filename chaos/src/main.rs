@@ -121,8 +121,13 @@ impl Bugs {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("CHAOS_LOG").unwrap_or_else(|_| EnvFilter::new("warn,chaos=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let filter = EnvFilter::try_from_env("CHAOS_LOG").unwrap_or_else(|_| EnvFilter::new("error,chaos=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
     let done = match sandbox::run_dir() {
         Some(dir) => inside(&dir).map(|()| true),
         None => outside(&Args::parse()),
@@ -177,6 +182,7 @@ fn outside(args: &Args) -> Result<bool> {
         let scenario = scenario(setup, faults, None, release.join("agent-host"))?;
         let outcome: Outcome = sandbox::enter(&scenario, |outcome: &Outcome| !outcome.is_clean())?;
         outcome.faulty().for_each(|what| eprintln!("FOUND: {what}"));
+        outcome.ended_in_outages.iter().for_each(|what| eprintln!("while only Redis was away: {what}"));
         report.add(setup, &outcome);
     }
     for bug in args.planted.bugs() {

@@ -112,9 +112,29 @@ impl Fault {
         }
     }
 
-    /// What it does to Redis, or to everything: nothing else goes on beside it.
+    /// Whether it begins only when all agents run: what exists in the registry alone, such
+    /// as an agent that waits for a host, is truly lost with it.
     pub(crate) fn needs_calm(self) -> bool {
         matches!(self, Self::RedisLoseData)
+    }
+
+    /// Whether it is done to the registry alone, so that all agents go on.
+    pub(crate) fn is_of_registry(self) -> bool {
+        use Fault::*;
+        matches!(
+            self,
+            RedisKill
+                | RedisPause
+                | RedisRestart
+                | RedisLoseData
+                | RedisSleep
+                | RedisMemoryFull
+                | RedisDiskFull
+                | RedisFailover
+                | PartitionHosts
+                | PartitionRedis
+                | SlowNames
+        )
     }
 
     /// Whether it is one host's alone, so that another host may have one meanwhile.

@@ -60,6 +60,7 @@ pub(crate) struct Report {
     epoch_regressions: u64,
     stale_writes_refused: u64,
     failovers: u64,
+    ended_in_outages: u64,
     died_with_host: u64,
     processes: u64,
     accepted: u64,
@@ -90,6 +91,7 @@ impl Report {
             epoch_regressions: 0,
             stale_writes_refused: 0,
             failovers: 0,
+            ended_in_outages: 0,
             died_with_host: 0,
             processes: 0,
             accepted: 0,
@@ -111,6 +113,7 @@ impl Report {
         self.stale_writes_accepted += outcome.stale_writes.len() as u64;
         self.epoch_regressions += outcome.regressions.len() as u64;
         self.stale_writes_refused += outcome.stale_writes_refused;
+        self.ended_in_outages += outcome.ended_in_outages.len() as u64;
         self.died_with_host += outcome.died_with_host;
         self.processes += outcome.processes;
         self.accepted += outcome.accepted;
@@ -167,6 +170,7 @@ impl Report {
                 "stale writes accepted, refused".to_owned(),
                 format!("{}, {}", self.stale_writes_accepted, self.stale_writes_refused),
             ),
+            ("agents that ended while only Redis was away".to_owned(), self.ended_in_outages.to_string()),
             (
                 "host's death to agent running elsewhere: p50, p99, longest".to_owned(),
                 format!(

@@ -74,6 +74,8 @@ pub(crate) struct Outcome {
     pub(crate) stale_writes_refused: u64,
     /// From deaths of hosts to their agents' first signs elsewhere, nanoseconds.
     pub(crate) failovers: Vec<u64>,
+    /// Agents that ended while only the registry was away, in words.
+    pub(crate) ended_in_outages: Vec<String>,
     /// Agents that died with their hosts; some were stopped before they could fail over.
     pub(crate) died_with_host: u64,
     /// Processes that lived.
@@ -152,9 +154,9 @@ pub(crate) async fn run(scenario: &Scenario, dir: &Path) -> Result<Outcome> {
         Some(bug) => bug.schedule(hosts, lease),
         None => nemesis::schedule(seed, scenario.faults, setup, hosts, lease),
     };
-    let mut faults = BTreeMap::new();
+    let (mut faults, mut outages) = (BTreeMap::new(), Vec::new());
     for round in &rounds {
-        play(round, &mut targets, &workload, &mut faults, outage_patience).await?;
+        play(round, &mut targets, &workload, &mut faults, &mut outages, outage_patience).await?;
         // What went on must be over before it can be said to be stale.
         if workload.until_running(lease * 3).await {
             stale.try_some().await?;
@@ -169,7 +171,7 @@ pub(crate) async fn run(scenario: &Scenario, dir: &Path) -> Result<Outcome> {
     stale.try_some().await?;
 
     let history = History::read(&witness_dir)?;
-    let counts = workload.counts();
+    let (counts, touched) = (workload.counts(), workload.touched());
     Ok(Outcome {
         faults,
         overlaps: in_words(&checker::overlaps(&history)),
@@ -177,7 +179,8 @@ pub(crate) async fn run(scenario: &Scenario, dir: &Path) -> Result<Outcome> {
         lost,
         stale_writes: stale.accepted(),
         stale_writes_refused: stale.refused(),
-        failovers: checker::failovers(&history, &targets.deaths, &workload.touched()),
+        failovers: checker::failovers(&history, &targets.deaths, &touched),
+        ended_in_outages: in_words(&checker::ended_within(&history, &outages, &touched)),
         died_with_host: targets
             .deaths
             .iter()
@@ -198,6 +201,7 @@ async fn play(
     targets: &mut Targets,
     workload: &Workload,
     faults: &mut BTreeMap<String, u64>,
+    outages: &mut Vec<(u64, u64)>,
     patience: Duration,
 ) -> Result<()> {
     let mut under_way = Vec::new();
@@ -206,23 +210,23 @@ async fn play(
             tracing::info!(fault = planned.fault.name(), "not done: agents are still on their way");
             continue;
         }
-        let began = Instant::now();
+        let (began, at) = (Instant::now(), witness::now());
+        tracing::info!(fault = planned.fault.name(), host = targets.fleet.id(planned.host), "fault");
         match targets.begin(planned).await.with_context(|| format!("{} failed", planned.fault.name()))? {
             None => tracing::info!(fault = planned.fault.name(), "not done: there is nothing to do it to"),
             Some(undo) => {
-                tracing::info!(
+                tracing::debug!(
                     fault = planned.fault.name(),
-                    host = targets.fleet.id(planned.host),
                     hold_ms = planned.hold.as_millis(),
                     ?undo,
-                    "fault"
+                    "it holds"
                 );
                 *faults.entry(planned.fault.name().to_owned()).or_default() += 1;
-                under_way.push((planned, undo, began));
+                under_way.push((planned, undo, began, at));
             }
         }
     }
-    for (planned, undo, began) in under_way {
+    for (planned, undo, began, at) in under_way {
         let hold = Targets::hold(planned, &undo);
         sleep(hold.saturating_sub(began.elapsed())).await;
         targets
@@ -230,6 +234,9 @@ async fn play(
             .await
             .with_context(|| format!("{} was not healed", planned.fault.name()))?;
         tracing::info!(fault = planned.fault.name(), "healed");
+        if planned.fault.is_of_registry() {
+            outages.push((at, witness::now()));
+        }
     }
     sleep(round.0.iter().map(|planned| planned.gap).max().unwrap_or_default()).await;
     Ok(())
