@@ -138,7 +138,7 @@ impl Targets {
             Fault::RedisSleep => {
                 let server = self.redis.master(pick).await?;
                 self.redis.sleep(server, hold);
-                Undo::Nothing
+                Undo::Redis
             }
             Fault::RedisMemoryFull => {
                 let server = self.redis.master(pick).await?;
@@ -218,7 +218,7 @@ impl Targets {
                 for host in 0..self.fleet.len() {
                     self.fleet.end(host).await;
                     self.fleet.raise(host)?;
-                    sleep(Duration::from_millis(500)).await;
+                    self.fleet.until_ready(host).await;
                 }
                 Undo::Nothing
             }

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 use crate::{
     network::Place,
@@ -27,6 +30,8 @@ const PORT: u16 = 50051;
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// A host that was told to end has this long; see `DRAIN_TIMEOUT` below.
 const END_WITHIN: Duration = Duration::from_secs(15);
+/// A host that starts is waited for this long.
+const READY_WITHIN: Duration = Duration::from_secs(10);
 const DISK_MEGABYTES: u32 = 4;
 
 /// What all hosts of a run have in common.
@@ -166,6 +171,15 @@ impl Fleet {
         let mut host = self.host(host);
         host.down = false;
         host.program.start()
+    }
+
+    /// Waits until a host that was raised listens, but not for ever: it is one of many.
+    pub(crate) async fn until_ready(&self, host: usize) {
+        let address = (self.place(host).address, PORT);
+        let until = Instant::now() + READY_WITHIN;
+        while TcpStream::connect(address).await.is_err() && Instant::now() < until {
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Sends a signal to the process of a host alone.

@@ -71,6 +71,10 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Bugs::All)]
     planted: Bugs,
 
+    /// Prints the schedule that the seed stands for, and does nothing.
+    #[arg(long)]
+    plan: bool,
+
     /// Puts the figures into this page.
     #[arg(long, num_args = 0..=1, default_missing_value = "docs/reliability.md")]
     write_docs: Option<PathBuf>,
@@ -160,6 +164,17 @@ fn inside(dir: &Path) -> Result<()> {
 /// Runs every scenario in a sandbox of its own. Answers whether all held that must.
 fn outside(args: &Args) -> Result<bool> {
     ensure!(args.hosts >= 2 && args.hosts <= 10, "--hosts must be 2 to 10");
+    let setups = args.registry.setups();
+    // What does not divide is the first one's.
+    let share = |n| args.faults / setups.len() + if n == 0 { args.faults % setups.len() } else { 0 };
+    if args.plan {
+        for (n, setup) in setups.iter().copied().enumerate() {
+            println!("{setup:?}:");
+            let rounds = nemesis::schedule(args.seed, share(n), setup, args.hosts, args.lease);
+            rounds.iter().for_each(|round| println!("  {round}"));
+        }
+        return Ok(true);
+    }
     let release = beside_this_program()?;
     let target = release.parent().context("there is no target folder")?;
     let scenario = |setup, faults, planted, program: PathBuf| {
@@ -175,11 +190,8 @@ fn outside(args: &Args) -> Result<bool> {
         })
     };
     let mut report = Report::new(args.seed, args.hosts, args.lease);
-    let setups = args.registry.setups();
     for (n, setup) in setups.iter().copied().enumerate() {
-        // What does not divide is the first one's.
-        let faults = args.faults / setups.len() + if n == 0 { args.faults % setups.len() } else { 0 };
-        let scenario = scenario(setup, faults, None, release.join("agent-host"))?;
+        let scenario = scenario(setup, share(n), None, release.join("agent-host"))?;
         let outcome: Outcome = sandbox::enter(&scenario, |outcome: &Outcome| !outcome.is_clean())?;
         outcome.faulty().for_each(|what| eprintln!("FOUND: {what}"));
         outcome.ended_in_outages.iter().for_each(|what| eprintln!("while only Redis was away: {what}"));

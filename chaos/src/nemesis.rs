@@ -3,7 +3,7 @@
 //! Pure: a seed gives the same schedule on every machine. What real processes make of it
 //! is theirs. [`faults`](super::faults) carries it out.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -195,6 +195,20 @@ pub(crate) struct Planned {
 /// Faults that hold at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Round(pub(crate) Vec<Planned>);
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, planned) in self.0.iter().enumerate() {
+            let Planned { fault, host, hold, .. } = planned;
+            let lead = if n == 0 { "" } else { ", and meanwhile " };
+            write!(f, "{lead}{} for {:.1} s", fault.name(), hold.as_secs_f64())?;
+            if fault.is_of_one_host() {
+                write!(f, " at h{}", host + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The schedule of a seed: so many faults, each kind once before any comes again.
 pub(crate) fn schedule(seed: u64, faults: usize, setup: Setup, hosts: usize, lease: Duration) -> Vec<Round> {

@@ -259,15 +259,26 @@ impl Redis {
         });
     }
 
-    /// Makes another server the master, in good order.
+    /// Makes another server the master, in good order. They may still be busy with the
+    /// failover before, and refuse for a while.
     pub(crate) async fn fail_over(&self, pick: usize) -> Result<()> {
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let Err(error) = self.try_to_fail_over(pick).await else { return Ok(()) };
+            if Instant::now() > until {
+                return Err(error.context("no server takes over"));
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn try_to_fail_over(&self, pick: usize) -> Result<()> {
         match self.setup {
             Setup::Single => bail!("there is no other server"),
             Setup::Sentinel => {
                 let sentinel = self.servers[pick % self.servers.len()].address;
-                bounded(question::<Value>(sentinel, SENTINEL_PORT, &["SENTINEL", "FAILOVER", MASTER_NAME]))
-                    .await
-                    .map(drop)
+                let command = ["SENTINEL", "FAILOVER", MASTER_NAME];
+                bounded(question::<Value>(sentinel, SENTINEL_PORT, &command)).await.map(drop)
             }
             Setup::Cluster => {
                 for n in 0..self.servers.len() {

@@ -9,10 +9,15 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Serialize, de::DeserializeOwned};
+use signal_hook::consts::SIGINT;
 
 /// Set inside: the folder of this run.
 const INSIDE: &str = "GUILDHALL_CHAOS_DIR";
@@ -42,13 +47,18 @@ pub(crate) fn enter<S: Serialize, O: DeserializeOwned>(
     // Sockets of agents are in it, and a socket's name may not be long.
     let dir = tempfile::Builder::new().prefix("chaos-").tempdir_in("/tmp")?;
     fs::write(dir.path().join(SCENARIO), serde_json::to_vec(scenario)?)?;
-    let status = Command::new("unshare")
+    // On Ctrl-C this program waits for the one inside, which gets it, too.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGINT, interrupted.clone())?;
+    let status = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .args(["sh", "-c", FIRST_PROCESS])
         .arg(env::current_exe()?)
         .env(INSIDE, dir.path())
         .status()
         .context(NEEDS)?;
+    ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
     let outcome = fs::read(dir.path().join(OUTCOME)).ok().map(|bytes| serde_json::from_slice(&bytes));
     let outcome = outcome.transpose()?;
     if outcome.as_ref().is_none_or(keep) {
@@ -74,7 +84,7 @@ pub(crate) fn conclude<O: Serialize>(dir: &Path, outcome: &O) -> Result<()> {
 fn check() -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "{NEEDS}");
     fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").context(NEEDS)?;
-    for tool in ["unshare", "ip", "mount", "redis-server", "redis-cli", "faketime"] {
+    for tool in ["setpriv", "unshare", "ip", "mount", "redis-server", "redis-cli", "faketime"] {
         let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         ensure!(found.is_ok(), "there is no {tool}: `make setup` installs what the suite needs");
     }
