@@ -206,7 +206,9 @@ async fn play(
 ) -> Result<()> {
     let mut under_way = Vec::new();
     for planned in &round.0 {
-        if planned.fault.needs_calm() && !workload.until_running(patience).await {
+        let calm =
+            async || workload.until_running(patience).await && workload.forget_ended().await.unwrap_or(false);
+        if planned.fault.needs_calm() && !calm().await {
             tracing::info!(fault = planned.fault.name(), "not done: agents are still on their way");
             continue;
         }

@@ -173,8 +173,8 @@ impl Workload {
         self.book().touched.clone()
     }
 
-    /// Waits until at least this share of the accepted agents is said to run, but not for
-    /// longer than this. Answers whether it came to that.
+    /// Waits until all accepted agents are said to run, or are recorded as ended, but not
+    /// for longer than this. Answers whether it came to that.
     pub(crate) async fn until_running(&self, at_most: Duration) -> bool {
         let until = Instant::now() + at_most;
         loop {
@@ -188,13 +188,24 @@ impl Workload {
         }
     }
 
-    async fn all_run(&self) -> Result<bool> {
-        let mut states = BTreeMap::new();
-        for guild in guilds() {
-            for agent in self.engine.get_agents_in_guild(&guild).await? {
-                states.insert(agent.key, agent.state);
+    /// Lets go of the agents that are recorded as ended: that record is in the registry
+    /// alone, which is about to lose its data. Answers whether all others run.
+    pub(crate) async fn forget_ended(&self) -> Result<bool> {
+        let states = self.states().await?;
+        let mut book = self.book();
+        for slot in &mut book.slots {
+            if matches!(states.get(&slot.key), Some(AgentState::Failed | AgentState::Finished)) && !slot.busy
+            {
+                slot.status = Status::Absent;
             }
         }
+        drop(book);
+        let runs = |key| states.get(key) == Some(&AgentState::Running);
+        Ok(self.accepted().iter().all(runs))
+    }
+
+    async fn all_run(&self) -> Result<bool> {
+        let states = self.states().await?;
         let accepted = self.accepted();
         Ok(!accepted.is_empty()
             && accepted.iter().all(|key| {
@@ -203,6 +214,15 @@ impl Workload {
                     Some(AgentState::Running | AgentState::Failed | AgentState::Finished)
                 )
             }))
+    }
+
+    async fn states(&self) -> Result<BTreeMap<AgentKey, AgentState>> {
+        let mut states = BTreeMap::new();
+        for guild in guilds() {
+            let agents = self.engine.get_agents_in_guild(&guild).await?;
+            states.extend(agents.into_iter().map(|agent| (agent.key, agent.state)));
+        }
+        Ok(states)
     }
 
     async fn go_on(self, seed: u64) {
