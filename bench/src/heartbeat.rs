@@ -42,13 +42,14 @@ struct Beating {
 impl Beating {
     async fn beat(&self) -> Result<()> {
         let Recorded { host, lease, .. } = &self.recorded;
-        Ok(self.registry.renew(&host.id, lease, LEASE, Some(host)).await?)
+        self.registry.renew(&host.id, lease, LEASE, 0, Some(host)).await?;
+        Ok(())
     }
 
     /// Commands that Redis carries out for one renewal: calls of the host, and all
     /// with those that the call's script makes within Redis.
     async fn commands(&self) -> Result<(f64, f64)> {
-        let mut connection = self.registry.connection();
+        let mut connection = self.registry.connection().await?;
         redis::cmd("CONFIG").arg("RESETSTAT").exec_async(&mut connection).await?;
         for _ in 0..COUNTED {
             self.beat().await?;

@@ -32,7 +32,7 @@ pub(crate) async fn take() -> Result<Vec<Row>> {
     let engine = GrpcEngine::builder().registry(Arc::new(registry.clone())).build().await?;
     engine.wait_for_hosts(1, Duration::from_secs(10)).await?;
 
-    let mut connection = registry.connection();
+    let mut connection = registry.connection().await?;
     let entries = format!("guildhall:{{g:{}}}:agents", key.guild);
     let bytes: usize =
         redis::cmd("HSTRLEN").arg(entries).arg(key.agent.as_str()).query_async(&mut connection).await?;

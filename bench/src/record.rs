@@ -44,6 +44,7 @@ pub(crate) async fn host(registry: &RedisRegistry, agents: usize) -> Result<Reco
             ..HostLoad::default()
         },
         policy: PolicyIdentity::clone(policy.identity()),
+        terms: Default::default(),
     };
     let lease = LeaseId::fresh();
     let registered = registry.register(&host, &lease, LEASE).await?;
@@ -79,5 +80,6 @@ fn agent(host: &HostId, at: usize) -> Result<AgentInfo> {
         last_exit: None,
         request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
         placed_by: None,
+        failed_on: Vec::new(),
     })
 }

@@ -72,7 +72,7 @@ pub(crate) async fn take() -> Result<Vec<Row>> {
     let engine = fleet.engine().build().await?;
     engine.wait_for_hosts(1, Duration::from_secs(10)).await?;
     let mut client = AgentHostServiceClient::connect(fleet.hosts()[0].endpoint()).await?;
-    let mut connection = registry.connection();
+    let mut connection = registry.connection().await?;
     redis::cmd("SET").arg("bare").arg("x").exec_async(&mut connection).await?;
 
     let mut parts = Parts::default();

@@ -13,15 +13,17 @@ use std::{
 
 use clap::Parser;
 use guildhall::{
+    host::Consistency,
     ids::HostId,
     placement::{
         BuiltIn, CompiledCache, Imports, PolicyArtifact, PolicyChoice, PublicKey, Sha256Digest, Trust,
     },
-    registry::RedisRegistry,
+    registry::{RedisRegistry, RedisTls},
     resources::Amounts,
 };
 
 use crate::{
+    clock::Clock,
     runner::RunnerTable,
     supervisor::{SupervisorConfig, restart::RestartLimits},
 };
@@ -41,10 +43,29 @@ pub struct HostArgs {
     #[arg(long, env = "HOSTNAME", value_name = "ID")]
     pub host_id: Option<String>,
 
-    /// The registry, as `redis://[user:password@]host:port[/db]`. Unset: in the
-    /// memory of this process, so that the host is a fleet of its own.
+    /// The registry, as `redis://[user:password@]host:port[/db]`,
+    /// `redis-sentinel://host,host/master` or `redis-cluster://host,host`, with `rediss` for
+    /// TLS. Unset: in the memory of this process, so that the host is a fleet of its own.
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<String>,
+
+    /// The authorities that may have signed the certificate of Redis, in PEM. Unset: those
+    /// that the system trusts.
+    #[arg(long, env = "REDIS_CA", value_name = "FILE")]
+    pub redis_ca: Option<PathBuf>,
+
+    /// The certificate that the host shows to Redis, in PEM. Unset: none.
+    #[arg(long, env = "REDIS_CERTIFICATE", value_name = "FILE")]
+    pub redis_certificate: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, env = "REDIS_KEY", value_name = "FILE")]
+    pub redis_key: Option<PathBuf>,
+
+    /// How many replicas of Redis must have a renewal or a claim before it counts. Unset: 1
+    /// with Sentinels and in a Cluster, else 0.
+    #[arg(long, env = "REDIS_REPLICAS", value_name = "N", default_value = "")]
+    pub redis_replicas: String,
 
     /// The operator's runner table, a TOML file: what is executed for which class.
     #[arg(long, env = "RUNNERS", value_name = "FILE")]
@@ -80,6 +101,17 @@ pub struct HostArgs {
     /// in this time.
     #[arg(long, env = "LEASE", value_name = "DURATION", default_value = "10s")]
     pub lease: String,
+
+    /// What the host does when it cannot renew its lease: `strict` stops its agents before
+    /// another host may start them, `available` lets them go on beside those.
+    #[arg(long, env = "CONSISTENCY", value_name = "WHAT", default_value = "strict")]
+    pub consistency: String,
+
+    /// How long a strict host goes on without the registry when its peers cannot reach it
+    /// either; `0` for not at all. Agents of more than half of a fleet that is gone at once
+    /// wait for as long.
+    #[arg(long, env = "OUTAGE_PATIENCE", value_name = "DURATION", default_value = "10m")]
+    pub outage_patience: String,
 
     /// How long to try to reach the registry at the start before giving up.
     #[arg(long, env = "REGISTRY_PATIENCE", value_name = "DURATION", default_value = "30s")]
@@ -204,6 +236,10 @@ pub struct HostConfig {
     pub registry: RegistryAddress,
     /// How long to try to reach it at the start.
     pub registry_patience: Duration,
+    /// The certificates of the connection to it.
+    pub redis_tls: RedisTls,
+    /// How many replicas must have what others rely on; `None`: as is usual for its form.
+    pub redis_replicas: Option<u32>,
     /// What is executed for which class.
     pub runners: RunnerTable,
     /// What the gRPC service listens on; port 0 takes a free one.
@@ -218,6 +254,13 @@ pub struct HostConfig {
     pub heartbeat: Duration,
     /// How long claims hold without a renewal.
     pub lease: Duration,
+    /// What the host does when it cannot renew it.
+    pub consistency: Consistency,
+    /// How long it goes on under the promises of its peers, while the registry is away for
+    /// all.
+    pub outage_patience: Duration,
+    /// What its tenure is measured on.
+    pub clock: Clock,
     /// The policy for `RunAgent`.
     pub policy: PolicyChoice,
     /// The settings of a policy that brings none along.
@@ -247,6 +290,8 @@ impl HostConfig {
         Self {
             registry: RegistryAddress::Memory,
             registry_patience: Duration::from_secs(30),
+            redis_tls: RedisTls::default(),
+            redis_replicas: None,
             runners,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
@@ -254,6 +299,9 @@ impl HostConfig {
             allocatable: None,
             heartbeat: Duration::from_secs(20),
             lease: Duration::from_secs(10),
+            consistency: Consistency::Strict,
+            outage_patience: Duration::from_secs(600),
+            clock: Clock::Machine,
             policy: PolicyChoice::default(),
             policy_settings: serde_json::Value::Null,
             trust: Trust::default(),
@@ -337,6 +385,12 @@ impl HostArgs {
             }
         };
 
+        let redis_tls = self.redis_tls(&mut check);
+        let redis_replicas = match self.redis_replicas.trim() {
+            "" => None,
+            written => check.parse("REDIS_REPLICAS", written, "a number of replicas"),
+        };
+
         let runners = match &self.runners {
             None => {
                 check.missing("RUNNERS", "without a runner table the host cannot run anything");
@@ -362,6 +416,19 @@ impl HostArgs {
         if lease < Duration::from_secs(1) {
             check.mistake("LEASE", &self.lease, "is shorter than 1s: a short pause of the host would end it");
         }
+
+        let consistency = match self.consistency.as_str() {
+            "strict" => Consistency::Strict,
+            "available" => Consistency::Available,
+            other => {
+                check.mistake("CONSISTENCY", other, "is neither strict nor available");
+                Consistency::Strict
+            }
+        };
+        let outage_patience = match self.outage_patience.trim() {
+            "0" | "0s" => Duration::ZERO,
+            _ => check.duration("OUTAGE_PATIENCE", &self.outage_patience),
+        };
 
         let policy = PolicyChoice::parse(&self.policy);
         check.check("POLICY", &self.policy, policy.check());
@@ -440,12 +507,16 @@ impl HostArgs {
         Ok(HostConfig {
             registry,
             registry_patience,
+            redis_tls,
+            redis_replicas,
             listen: SocketAddr::new(ip, port),
             advertise,
             labels,
             allocatable,
             heartbeat,
             lease,
+            consistency,
+            outage_patience,
             policy,
             policy_settings,
             trust: Trust { pinned, keys },
@@ -458,6 +529,36 @@ impl HostArgs {
             supervisor,
             ..HostConfig::new(id, runners)
         })
+    }
+
+    fn redis_tls(&self, check: &mut Check) -> RedisTls {
+        let mut file = |name, path: &Option<PathBuf>| {
+            let path = path.clone().filter(|path| !path.as_os_str().is_empty())?;
+            check.check(name, &path.display(), std::fs::File::open(&path));
+            Some(path)
+        };
+        let tls = RedisTls {
+            ca: file("REDIS_CA", &self.redis_ca),
+            certificate: file("REDIS_CERTIFICATE", &self.redis_certificate),
+            key: file("REDIS_KEY", &self.redis_key),
+        };
+        match (&tls.certificate, &tls.key) {
+            (Some(_), None) => {
+                check.missing("REDIS_KEY", "the certificate of REDIS_CERTIFICATE needs its key")
+            }
+            (None, Some(_)) => {
+                check.missing("REDIS_CERTIFICATE", "the key of REDIS_KEY needs its certificate")
+            }
+            _ => {}
+        }
+        let url = self.redis_url.as_deref().unwrap_or_default();
+        if tls != RedisTls::default() && !(url.starts_with("rediss") || url.starts_with("valkeys")) {
+            check.0.push(
+                "REDIS_CA, REDIS_CERTIFICATE and REDIS_KEY are for TLS, but REDIS_URL does not begin with rediss"
+                    .to_owned(),
+            );
+        }
+        tls
     }
 
     /// The filter of the log.

@@ -1,12 +1,18 @@
 //! What the supervisor and the engine say, as the faults that callers are told.
 
+use std::time::Duration;
+
 use guildhall::{
     engine::EngineError,
-    fault::{Fault, FaultReason, Holder},
+    fault::{Fault, FaultReason, Holder, RETRY_AFTER_MS},
     placement::PlaceError,
+    registry::RegistryError,
 };
 
-use crate::supervisor::{CreateError, StopError};
+use crate::{
+    moving::MoveError,
+    supervisor::{CreateError, StopError},
+};
 
 /// Why an agent was not created.
 pub(crate) fn of_create(error: CreateError) -> Fault {
@@ -20,10 +26,16 @@ pub(crate) fn of_create(error: CreateError) -> Fault {
         CreateError::Spawn { .. } | CreateError::StartFailed { .. } => FaultReason::StartFailed,
         CreateError::StartTimeout { .. } => FaultReason::StartTimeout,
         CreateError::Stopped | CreateError::Abandoned => FaultReason::StartCancelled,
-        CreateError::Registry(_) => FaultReason::RegistryUnavailable,
+        CreateError::NotAnOrphan { .. } => FaultReason::AgentNotFound,
+        CreateError::Registry(error) if settles_in(error).is_some() => FaultReason::NotSettled,
+        CreateError::NoTenure | CreateError::Registry(_) => FaultReason::RegistryUnavailable,
     };
     let fault = Fault::new(reason, error.to_string());
     match error {
+        CreateError::Registry(error) => match settles_in(&error) {
+            Some(remaining) => fault.with(RETRY_AFTER_MS, remaining.as_millis()),
+            None => fault,
+        },
         CreateError::AlreadyRunning { holder } => fault.with("state", holder.state).with_holder(&Holder {
             host: holder.host,
             epoch: holder.epoch,
@@ -39,6 +51,13 @@ pub(crate) fn of_create(error: CreateError) -> Fault {
     }
 }
 
+fn settles_in(error: &RegistryError) -> Option<Duration> {
+    match error {
+        RegistryError::Settling { remaining, .. } => Some(*remaining),
+        _ => None,
+    }
+}
+
 /// Why an agent was not stopped.
 pub(crate) fn of_stop(error: StopError) -> Fault {
     let reason = match &error {
@@ -46,6 +65,16 @@ pub(crate) fn of_stop(error: StopError) -> Fault {
         StopError::Registry { .. } => FaultReason::RegistryUnavailable,
     };
     Fault::new(reason, error.to_string())
+}
+
+/// Why an agent was not moved.
+pub(crate) fn of_move(error: MoveError) -> Fault {
+    let message = error.to_string();
+    match error {
+        MoveError::Stop(error) => of_stop(error),
+        MoveError::AlreadyThere { .. } => Fault::new(FaultReason::InvalidLaunch, message),
+        MoveError::Waiting { source, .. } => Fault { message, ..of_run(*source) },
+    }
 }
 
 /// Why an agent was not run somewhere.

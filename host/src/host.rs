@@ -1,4 +1,4 @@
-//! One host: its listener, policy, lease, supervisor, service and heartbeat,
+//! One host: its listener, policy, lease, supervisor, service, keeper and failover,
 //! started in an order in which each may rely on those before, and ended in the
 //! reverse.
 
@@ -11,13 +11,16 @@ use std::{
 use futures::FutureExt;
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
-    host::{HostInfo, LeaseId},
+    host::{HostInfo, LeaseId, LeaseTerms},
     ids::HostId,
     launch::MAX_LAUNCH_BYTES,
     placement::PolicyIdentity,
     registry::{Registry, RegistryError},
 };
-use guildhall_proto::{DESCRIPTORS, v1::agent_host_service_server::AgentHostServiceServer};
+use guildhall_proto::{
+    DESCRIPTORS,
+    v1::{agent_host_service_server::AgentHostServiceServer, peer_service_server::PeerServiceServer},
+};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -38,12 +41,20 @@ use tracing::{error, info};
 
 use crate::{
     config::HostConfig,
-    heartbeat::{self, Heartbeat},
+    failover::Failover,
     load::LoadMeter,
+    moving::{self, Drained, Mover},
+    overload::Overload,
+    peer_service::Peer,
+    replies::Replies,
     service::Service,
     supervisor::{Supervisor, SupervisorError},
+    tenure::{self, Ballot, Ballots, GrpcPeers, Keeper, Tenure},
     unreadable,
 };
+
+/// Largest request of another host, bytes: ids, leases and a policy's name.
+const MAX_PEER_REQUEST_BYTES: usize = 64 * 1024;
 
 /// Calls that one connection may have under way.
 const STREAMS_PER_CONNECTION: u32 = 1024;
@@ -103,8 +114,11 @@ pub struct Host {
     /// Told to the server, its streams included.
     server_ending: CancellationToken,
     server: JoinHandle<()>,
-    heartbeat_ending: CancellationToken,
-    heartbeat: JoinHandle<()>,
+    mover: Mover,
+    failover_ending: CancellationToken,
+    failover: JoinHandle<()>,
+    keeper_ending: CancellationToken,
+    keeper: JoinHandle<()>,
     failed: CancellationToken,
     drain_timeout: Duration,
 }
@@ -117,7 +131,7 @@ impl Host {
     /// [`HostError`]; nothing is left running then.
     pub async fn start(config: HostConfig, registry: Arc<dyn Registry>) -> Result<Self, HostError> {
         if config.heartbeat.is_zero() || config.lease.is_zero() {
-            return Err(HostError::Setting("the heartbeat's interval and the lease must not be zero"));
+            return Err(HostError::Setting("the interval of load reports and the lease must not be zero"));
         }
         let reflection = reflection()?;
         let address = config.listen;
@@ -148,59 +162,118 @@ impl Host {
             draining: false,
             load: meter.measure(Default::default()),
             policy: PolicyIdentity::clone(&engine.policy()),
+            terms: LeaseTerms {
+                length: config.lease,
+                consistency: config.consistency,
+                outage_patience: config.outage_patience,
+            },
         };
+        let terms = info.terms;
+        let clock = config.clock;
         // Nothing is claimed before the lease is there: the service comes last.
         let lease = watch::Sender::new(LeaseId::default());
-        let supervisor =
-            Supervisor::new(config.supervisor, config.runners, registry.clone(), lease.subscribe())?;
-        let registered = heartbeat::register(&*registry, &info, config.lease);
+        let tenure = Arc::new(Tenure::new(clock));
+        let supervisor = Supervisor::new(
+            config.supervisor,
+            config.runners,
+            registry.clone(),
+            lease.subscribe(),
+            tenure.clone(),
+        )?;
+        let registered = tenure::register(&*registry, &info, clock);
         let registered = match timeout(config.registry_patience, registered).await {
             Ok(registered) => registered.map_err(HostError::from),
             Err(_) => Err(HostError::IdInUse { id: info.id.clone() }),
         };
-        match registered {
-            Ok(fresh) => drop(lease.send_replace(fresh)),
+        let registered = match registered {
+            Ok((fresh, asked)) => {
+                lease.send_replace(fresh);
+                asked
+            }
             Err(error) => {
                 supervisor.shutdown().await;
                 engine.shutdown().await;
                 return Err(error);
             }
-        }
+        };
+        let id = info.id.clone();
         let info = watch::Sender::new(info);
         let in_force = watch::Sender::new(true);
+        let contact = watch::Sender::new(None);
+        let (probe, probes) = tenure::probes(terms.length);
+        let ballots: Arc<Mutex<Ballots>> = Arc::default();
+        let ballot = Ballot { ballots: ballots.clone(), probe, clock };
+        let peers = Arc::new(GrpcPeers::new(id.clone(), ballot.clone()));
 
-        let heartbeat = Heartbeat {
+        let keeper = Keeper {
             registry: registry.clone(),
             supervisor: supervisor.clone(),
             info: info.clone(),
             policy: engine.policy_changes(),
             lease,
+            registered,
             in_force: in_force.clone(),
-            length: config.lease,
+            contact: contact.clone(),
+            terms,
             interval: config.heartbeat,
+            clock,
+            tenure: tenure.clone(),
+            ballots,
+            peers: peers.clone(),
+            note: Box::new(|_| ()),
         };
-        let heartbeat_ending = CancellationToken::new();
-        // Cancelled by the end of either task, whatever way it ends.
+        let keeper_ending = CancellationToken::new();
+        // Cancelled by the end of any of the tasks, whatever way it ends.
         let failed = CancellationToken::new();
         let guard = failed.clone().drop_guard();
-        let heartbeat = heartbeat.run(heartbeat_ending.clone());
-        let heartbeat = tokio::spawn(heartbeat.inspect(move |()| drop(guard)));
+        let keeper = keeper.run(probes, keeper_ending.clone());
+        let keeper = tokio::spawn(keeper.inspect(move |()| drop(guard)));
+
+        let mover = Mover {
+            host: id.clone(),
+            supervisor: supervisor.clone(),
+            engine: engine.clone(),
+            grace: config.drain_timeout,
+        };
+        supervisor.set_elsewhere(moving::elsewhere(&mover));
+        let failover = Failover {
+            host: id.clone(),
+            registry: registry.clone(),
+            engine: engine.clone(),
+            peers,
+            contact: contact.subscribe(),
+            tenure,
+            terms,
+            clock,
+        };
+        let failover_ending = CancellationToken::new();
+        let guard = failed.clone().drop_guard();
+        let failover = failover.run(failover_ending.clone());
+        let failover = tokio::spawn(failover.inspect(move |()| drop(guard)));
 
         let server_ending = CancellationToken::new();
         let service = Service {
             supervisor: supervisor.clone(),
             engine: engine.clone(),
-            info: info.subscribe(),
+            mover: mover.clone(),
+            info: info.clone(),
+            drain_timeout: config.drain_timeout,
+            overload: Overload::default(),
+            stops: Replies::default(),
+            moves: Replies::default(),
             lease_in_force: in_force.subscribe(),
             meter: Arc::new(Mutex::new(meter)),
             ending: server_ending.clone(),
         };
         let service = AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES);
+        let peer = Peer { supervisor: supervisor.clone(), registry: registry.clone(), ballot };
+        let peer = PeerServiceServer::new(peer).max_decoding_message_size(MAX_PEER_REQUEST_BYTES);
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
         let router = server()
             .add_service(health_service)
             .add_service(reflection)
+            .add_service(peer)
             .add_service(MapResponseLayer::new(unreadable::explain).named_layer(service));
         let guard = failed.clone().drop_guard();
         let server = serve(router, listener, server_ending.clone());
@@ -215,8 +288,11 @@ impl Host {
             health,
             server_ending,
             server,
-            heartbeat_ending,
-            heartbeat,
+            mover,
+            failover_ending,
+            failover,
+            keeper_ending,
+            keeper,
             failed,
             drain_timeout: config.drain_timeout,
         };
@@ -255,29 +331,29 @@ impl Host {
         self.lease_in_force.clone()
     }
 
-    /// Drains: takes no new agents, says so to the fleet, stops its agents, leaves
-    /// the registry and ends. Answers whether every agent ended in peace and in time.
+    /// Drains and ends: takes no new agents, says so to the fleet, moves its agents to
+    /// other hosts, leaves the registry. Agents that no host takes end too, and wait for
+    /// one. Answers whether every agent ended in peace and in time.
     pub async fn drain(self) -> bool {
         info!(host = %self.id(), "draining");
         self.supervisor.cordon();
         self.info.send_modify(|info| info.draining = true);
         set_health(&self.health, ServingStatus::NotServing).await;
-        let drained = self.supervisor.drain(self.drain_timeout).await;
-        if !drained.unrecorded.is_empty() {
-            error!(agents = ?drained.unrecorded, "agents ended, and the registry has not heard of it");
-        }
-        if !drained.left.is_empty() {
-            error!(agents = ?drained.left, "agents did not end in time and are killed");
+        let Drained { total, moved, waiting, left } = self.mover.drain(self.drain_timeout, None).await;
+        info!(total, moved, waiting, left, "drained");
+        if left > 0 {
+            error!(left, "agents did not end in time, or the registry has not heard of it; they are killed");
         }
         self.end().await;
-        drained.unrecorded.is_empty() && drained.left.is_empty()
+        left == 0
     }
 
     /// Ends at once the way a crash would: its agents are killed, and its lease and
     /// its claims are left to end by themselves.
     pub async fn crash(mut self) {
         // Aborted rather than told to end, so that it does not give back the lease.
-        self.heartbeat.abort();
+        self.keeper.abort();
+        self.failover.abort();
         self.supervisor.abort().await;
         self.server_ending.cancel();
         let _ = (&mut self.server).await;
@@ -285,12 +361,14 @@ impl Host {
     }
 
     async fn end(mut self) {
+        self.failover_ending.cancel();
+        let _ = (&mut self.failover).await;
         self.engine.shutdown().await;
         self.server_ending.cancel();
         let _ = (&mut self.server).await;
         self.supervisor.shutdown().await;
-        self.heartbeat_ending.cancel();
-        let _ = (&mut self.heartbeat).await;
+        self.keeper_ending.cancel();
+        let _ = (&mut self.keeper).await;
         info!(host = %self.id(), "host has ended");
     }
 }
@@ -299,7 +377,8 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.server_ending.cancel();
-        self.heartbeat_ending.cancel();
+        self.failover_ending.cancel();
+        self.keeper_ending.cancel();
     }
 }
 

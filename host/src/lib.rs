@@ -8,25 +8,36 @@
 //! | [`config`] | flags and environment, validated whole |
 //! | [`Host`] | one host: starts and ends its parts in order |
 //! | [`Fleet`] | several hosts in one process, for demos, tests and laptops |
-//! | `service` | the gRPC calls |
-//! | `heartbeat` | keeps the lease, tells the load |
+//! | `service`, `peer_service` | the gRPC calls of engines and operators, and of other hosts |
+//! | `replies`, `overload` | calls that are carried out once; calls that are too many |
+//! | [`tenure`] | keeps the lease, and with it the right to run agents |
+//! | `failover` | sees to the agents of hosts that are gone |
+//! | `moving` | moves agents to other hosts: drain, and one by one |
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
+//! | [`fence`] | ends all agents when the host may not run them any more |
 //! | [`runner`] | the operator's table: what is executed for which class |
 //! | [`launch_document`] | what a runner is told |
 //!
 //! A host never decides where an agent goes (its engine's policy does), nor who
 //! holds an identity (the registry does); it is the authority on its capacity.
 
+pub mod clock;
 pub mod config;
+mod failover;
 mod fault;
+pub mod fence;
 mod fleet;
-mod heartbeat;
 mod host;
 pub mod launch_document;
 mod load;
+mod moving;
+mod overload;
+mod peer_service;
+mod replies;
 pub mod runner;
 mod service;
 pub mod supervisor;
+pub mod tenure;
 mod unreadable;
 
 pub use self::{

@@ -9,6 +9,7 @@ use guildhall::registry::{MemoryRegistry, RedisOptions, RedisRegistry, Registry,
 use guildhall_host::{
     Host, HostArgs, HostConfig, HostError,
     config::{LogFormat, RegistryAddress},
+    fence::{self, FenceBy},
     supervisor::SupervisorError,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,14 +27,20 @@ const NO_REGISTRY: u8 = 3;
 const CANNOT_LISTEN: u8 = 4;
 
 fn main() -> ExitCode {
+    // Not for people, so it is in no help. It has no runtime and no configuration.
+    if std::env::args_os().skip(1).eq(["fence"]) {
+        return fence::main();
+    }
     let args = HostArgs::parse();
-    let config = match args.validate() {
+    let mut config = match args.validate() {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("agent-host: {errors}");
             return WRONG_CONFIGURATION.into();
         }
     };
+    // This very program, even if another lies in its place by now.
+    config.supervisor.fence = FenceBy::Process("/proc/self/exe".into());
     log(&args);
     info!(?config, "starting");
     // Orphans of agents come to this process, so that none becomes a zombie of
@@ -98,9 +105,15 @@ async fn run(config: HostConfig) -> u8 {
         let registry: Arc<dyn Registry> = match &config.registry {
             RegistryAddress::Memory => Arc::new(MemoryRegistry::new()),
             RegistryAddress::Redis(url) => {
-                let options =
-                    RedisOptions { connect_within: config.registry_patience, ..RedisOptions::default() };
-                Arc::new(RedisRegistry::connect(url, options).await?)
+                let options = RedisOptions {
+                    connect_within: config.registry_patience,
+                    replicas: config.redis_replicas,
+                    tls: config.redis_tls.clone(),
+                    ..RedisOptions::default()
+                };
+                let registry = RedisRegistry::connect(url, options).await?;
+                registry.check_durability().await?;
+                Arc::new(registry)
             }
         };
         Host::start(config, registry).await
@@ -111,7 +124,11 @@ async fn run(config: HostConfig) -> u8 {
             Err(error) => {
                 error!(%error, "the host did not start");
                 return match error {
-                    HostError::Registry(RegistryError::Address { .. } | RegistryError::Options { .. })
+                    HostError::Registry(
+                        RegistryError::Address { .. }
+                        | RegistryError::Options { .. }
+                        | RegistryError::WouldEvict { .. },
+                    )
                     | HostError::Engine(_)
                     | HostError::IdInUse { .. }
                     | HostError::Setting(_)

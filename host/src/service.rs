@@ -1,30 +1,47 @@
-//! The gRPC service: each call checked, turned into a call of the supervisor or
-//! the engine, and its answer turned back.
+//! What engines and operators ask of a host over gRPC: each call checked, turned into a
+//! call of the supervisor, the engine or the mover, and its answer turned back. What hosts
+//! ask of each other is in `peer_service.rs`.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future, stream};
 use guildhall::{
-    agent::AgentEvent,
+    agent::{AgentEvent, AgentInfo},
     engine::{ExecutionEngine, GrpcEngine},
     fault::{Fault, FaultReason},
     host::HostInfo,
-    ids::{AgentKey, GuildId, InvalidId},
+    ids::{AgentKey, GuildId, HostId, InvalidId},
     launch::{InvalidLaunch, Launch},
     wire,
 };
 use guildhall_proto::v1::{self, agent_host_service_server::AgentHostService};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{fault, load::LoadMeter, supervisor::Supervisor};
+use crate::{
+    fault,
+    load::LoadMeter,
+    moving::{Drained, Mover},
+    overload::{Call, Overload},
+    replies::Replies,
+    supervisor::Supervisor,
+};
+
+/// Messages of a drain's progress that wait for their reader.
+const PROGRESS: usize = 16;
 
 /// What the calls need.
 pub(crate) struct Service {
     pub(crate) supervisor: Supervisor,
     pub(crate) engine: GrpcEngine,
-    pub(crate) info: watch::Receiver<HostInfo>,
+    pub(crate) mover: Mover,
+    pub(crate) info: watch::Sender<HostInfo>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) overload: Overload,
+    pub(crate) stops: Replies<AgentInfo>,
+    pub(crate) moves: Replies<AgentInfo>,
     pub(crate) lease_in_force: watch::Receiver<bool>,
     pub(crate) meter: Arc<std::sync::Mutex<LoadMeter>>,
     /// Ends the streams when the server ends.
@@ -39,6 +56,7 @@ impl AgentHostService for Service {
         &self,
         request: Request<v1::CreateAgentRequest>,
     ) -> Answer<v1::CreateAgentResponse> {
+        let _call = self.enter(request.remote_addr())?;
         let request = request.into_inner();
         let launch = launch(request.launch)?;
         let created = self.supervisor.create(launch, request.request_id).await;
@@ -47,6 +65,7 @@ impl AgentHostService for Service {
     }
 
     async fn run_agent(&self, request: Request<v1::RunAgentRequest>) -> Answer<v1::RunAgentResponse> {
+        let _call = self.enter(request.remote_addr())?;
         let request = request.into_inner();
         let launch = launch(request.launch)?;
         let ran = match request.request_id.as_str() {
@@ -61,8 +80,9 @@ impl AgentHostService for Service {
         let request = request.into_inner();
         let key = key(&request.guild_id, &request.agent_id)?;
         let grace = request.grace_ms.map(|ms| Duration::from_millis(ms.into()));
-        let stopped = self.supervisor.stop(&key, grace).await;
-        let agent = stopped.map_err(|error| refuse(fault::of_stop(error)))?;
+        let supervisor = self.supervisor.clone();
+        let stop = async move { supervisor.stop(&key, grace).await.map_err(fault::of_stop) };
+        let agent = self.stops.once(&request.request_id, stop).await.map_err(refuse)?;
         Ok(Response::new(v1::StopAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
     }
 
@@ -111,6 +131,54 @@ impl AgentHostService for Service {
         }))
     }
 
+    async fn move_agent(&self, request: Request<v1::MoveAgentRequest>) -> Answer<v1::MoveAgentResponse> {
+        let request = request.into_inner();
+        let key = key(&request.guild_id, &request.agent_id)?;
+        let to = match request.to_host_id.as_str() {
+            "" => None,
+            id => Some(HostId::new(id).map_err(|error| invalid(error.to_string()))?),
+        };
+        let (mover, at_most) = (self.mover.clone(), self.drain_timeout);
+        let moving =
+            async move { mover.move_agent(&key, to.as_ref(), at_most).await.map_err(fault::of_move) };
+        let agent = self.moves.once(&request.request_id, moving).await.map_err(refuse)?;
+        Ok(Response::new(v1::MoveAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    // Cordoning twice is as cordoning once, so the request id has nothing to tell apart.
+    async fn cordon(&self, _: Request<v1::CordonRequest>) -> Answer<v1::CordonResponse> {
+        self.set_cordoned(true);
+        Ok(Response::new(v1::CordonResponse {}))
+    }
+
+    async fn uncordon(&self, _: Request<v1::UncordonRequest>) -> Answer<v1::UncordonResponse> {
+        self.set_cordoned(false);
+        Ok(Response::new(v1::UncordonResponse {}))
+    }
+
+    type DrainStream = Pin<Box<dyn Stream<Item = Result<v1::DrainResponse, Status>> + Send>>;
+
+    // A second drain finds the agents that are left, so it joins the first.
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<Self::DrainStream> {
+        let within = match request.into_inner().within_ms {
+            0 => self.drain_timeout,
+            ms => Duration::from_millis(ms.into()),
+        };
+        self.set_cordoned(true);
+        let (progress, told) = mpsc::channel(PROGRESS);
+        let mover = self.mover.clone();
+        // It goes on when its caller is gone.
+        let drain = tokio::spawn(async move { mover.drain(within, Some(progress)).await });
+        let steps = ReceiverStream::new(told).map(|drained| Ok(drain_to_wire(drained, false)));
+        let last = stream::once(async move {
+            match drain.await {
+                Ok(drained) => Ok(drain_to_wire(drained, true)),
+                Err(_) => Err(refuse(Fault::new(FaultReason::Internal, "the drain was cut off"))),
+            }
+        });
+        Ok(Response::new(steps.chain(last).boxed()))
+    }
+
     type WatchAgentsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchAgentsResponse, Status>> + Send>>;
 
     async fn watch_agents(
@@ -122,6 +190,31 @@ impl AgentHostService for Service {
             self.supervisor.watch().filter_map(move |event| future::ready(only(event, guild.as_ref())));
         let messages = events.flat_map(|event| stream::iter(wire::event_to_wire(event))).map(Ok);
         Ok(Response::new(messages.take_until(self.ending.clone().cancelled_owned()).boxed()))
+    }
+}
+
+impl Service {
+    fn enter(&self, peer: Option<SocketAddr>) -> Result<Call, Status> {
+        self.overload.enter(peer.map(|peer| peer.ip())).map_err(refuse)
+    }
+
+    fn set_cordoned(&self, cordoned: bool) {
+        match cordoned {
+            true => self.supervisor.cordon(),
+            false => self.supervisor.uncordon(),
+        }
+        tracing::info!(cordoned, "told whether to take new agents");
+        self.info.send_modify(|info| info.draining = cordoned);
+    }
+}
+
+fn drain_to_wire(drained: Drained, done: bool) -> v1::DrainResponse {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::DrainResponse {
+        total: count(drained.total),
+        moved: count(drained.moved),
+        waiting: count(drained.waiting),
+        done,
     }
 }
 
@@ -144,7 +237,7 @@ fn launch(launch: Option<v1::Launch>) -> Result<Launch, Status> {
     wire::launch_from_wire(launch).map_err(|error: InvalidLaunch| invalid(error.to_string()))
 }
 
-fn key(guild_id: &str, agent_id: &str) -> Result<AgentKey, Status> {
+pub(crate) fn key(guild_id: &str, agent_id: &str) -> Result<AgentKey, Status> {
     wire::agent_key(guild_id, agent_id).map_err(|error: InvalidId| invalid(error.to_string()))
 }
 
@@ -169,11 +262,11 @@ fn page_key(token: &str) -> Result<AgentKey, Status> {
     key(guild, agent)
 }
 
-fn invalid(message: String) -> Status {
+pub(crate) fn invalid(message: String) -> Status {
     refuse(Fault::new(FaultReason::InvalidLaunch, message))
 }
 
-fn refuse(fault: Fault) -> Status {
+pub(crate) fn refuse(fault: Fault) -> Status {
     tracing::info!(reason = %fault.reason, %fault, "refused");
     wire::fault_to_status(fault)
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Where an agent is in its life. [`Starting`](AgentState::Starting) to
-/// [`Stopping`](AgentState::Stopping) are live: the identity is taken.
+/// [`Waiting`](AgentState::Waiting) are live: the identity is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,6 +26,8 @@ pub enum AgentState {
     Restarting,
     /// Its process was told to stop and has not ended.
     Stopping,
+    /// Its host gave it up; the next one that can take it will.
+    Waiting,
     /// It ended, and its restart policy says that this is its end.
     Finished,
     /// It will not be started again: see its last exit for the reason.
@@ -37,7 +39,12 @@ pub enum AgentState {
 impl AgentState {
     /// Whether an agent in this state holds its identity against another claim.
     pub fn is_live(self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Restarting | Self::Stopping)
+        matches!(self, Self::Starting | Self::Running | Self::Restarting | Self::Stopping | Self::Waiting)
+    }
+
+    /// Whether an agent in this state is lost when its host is.
+    pub(crate) fn needs_host(self) -> bool {
+        self.is_live() && self != Self::Waiting
     }
 
     /// The state in lower case, as logs, tables and JSON show it.
@@ -47,6 +54,7 @@ impl AgentState {
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
+            Self::Waiting => "waiting",
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Lost => "lost",
@@ -105,6 +113,9 @@ pub struct AgentInfo {
     /// The policy that chose the host; `None` when none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placed_by: Option<Arc<PolicyIdentity>>,
+    /// Hosts on which it was restarted in vain, so that it was given to another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_on: Vec<HostId>,
 }
 
 impl AgentInfo {

@@ -64,6 +64,10 @@ reasons! {
     StartCancelled = "START_CANCELLED",
     /// The call took too long.
     TimedOut = "TIMED_OUT",
+    /// The registry, or the host's lease, is not settled; after a while it will be.
+    NotSettled = "NOT_SETTLED",
+    /// The host has too many calls under way.
+    Overloaded = "OVERLOADED",
     /// Something else; the host's log has more.
     Internal = "INTERNAL_ERROR",
 }
@@ -73,7 +77,11 @@ impl FaultReason {
     pub fn another_host_may(self) -> bool {
         matches!(
             self,
-            Self::CapacityExhausted | Self::Draining | Self::RegistryUnavailable | Self::HostUnreachable
+            Self::CapacityExhausted
+                | Self::Draining
+                | Self::RegistryUnavailable
+                | Self::HostUnreachable
+                | Self::Overloaded
         )
     }
 }
@@ -83,6 +91,10 @@ impl fmt::Display for FaultReason {
         f.write_str(self.as_str())
     }
 }
+
+/// The detail that says after how many milliseconds to try again; also told as a
+/// `google.rpc.RetryInfo`.
+pub const RETRY_AFTER_MS: &str = "retry_after_ms";
 
 /// Why a host did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

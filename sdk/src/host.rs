@@ -50,6 +50,60 @@ pub struct HostInfo {
     pub load: HostLoad,
     /// The policy that it decides with, so that a disagreement in the fleet can be seen.
     pub policy: PolicyIdentity,
+    /// What it does without the registry, which decides when others may take its agents.
+    #[serde(default)]
+    pub terms: LeaseTerms,
+}
+
+/// What a host does when it cannot renew its lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// It stops its agents before another host may start them.
+    #[default]
+    Strict,
+    /// It goes on; another host may start its agents beside it, under higher epochs.
+    Available,
+}
+
+/// The terms of a host's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseTerms {
+    /// How long the lease holds without a renewal.
+    #[serde(rename = "length_ms", with = "millis")]
+    pub length: Duration,
+    /// What the host does when it is over.
+    pub consistency: Consistency,
+    /// How long after its last renewal a strict host may go on under the promises of its
+    /// peers, while the registry is away for all; zero: not at all.
+    #[serde(rename = "outage_patience_ms", with = "millis")]
+    pub outage_patience: Duration,
+}
+
+impl Default for LeaseTerms {
+    /// 10 s, strict, 10 min.
+    fn default() -> Self {
+        Self {
+            length: Duration::from_secs(10),
+            consistency: Consistency::Strict,
+            outage_patience: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Durations as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
 }
 
 /// A host whose lease is in force, as the registry or discovery tells it.
@@ -73,6 +127,11 @@ impl LeaseId {
     /// A lease id that nobody has used.
     pub fn fresh() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// The lease of a claim that was handed over and that nobody has taken yet: none.
+    pub fn none() -> Self {
+        Self::default()
     }
 
     /// The lease id that this text is.

@@ -2,7 +2,7 @@
 //! names a generated message, but for the calls themselves; hosts use this module
 //! for their side.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use guildhall_proto::{ERROR_DOMAIN, v1};
 use tonic::{Code, Status};
@@ -10,8 +10,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     agent::{AgentEvent, AgentInfo, AgentState, LastExit},
-    fault::{Fault, FaultReason},
-    host::{HostInfo, HostLoad},
+    fault::{Fault, FaultReason, RETRY_AFTER_MS},
+    host::{HostInfo, HostLoad, LeaseTerms},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId, InvalidId},
     launch::{InvalidLaunch, Json, Launch},
     placement::{InvalidDigest, PolicyIdentity},
@@ -92,6 +92,19 @@ pub fn launch_from_wire(launch: v1::Launch) -> Result<Launch, InvalidLaunch> {
     Ok(launched)
 }
 
+/// A launch as registries keep it: all but the guild's spec, which its agents share.
+pub(crate) fn launch_without_guild(launch: &Launch) -> Vec<u8> {
+    prost::Message::encode_to_vec(&v1::Launch { guild_spec: Vec::new(), ..launch_to_wire(launch) })
+}
+
+/// The launch that was kept in these two parts.
+pub(crate) fn launch_with_guild(launch: &[u8], guild_spec: &[u8]) -> Result<Launch, InvalidLaunch> {
+    let launch: v1::Launch = prost::Message::decode(launch).map_err(|error: prost::DecodeError| {
+        InvalidLaunch::Field { field: "launch", reason: error.to_string() }
+    })?;
+    launch_from_wire(v1::Launch { guild_spec: guild_spec.to_vec(), ..launch })
+}
+
 /// An agent for the wire.
 pub fn agent_to_wire(agent: AgentInfo) -> v1::AgentInfo {
     v1::AgentInfo {
@@ -114,6 +127,7 @@ pub fn agent_to_wire(agent: AgentInfo) -> v1::AgentInfo {
         }),
         request_id: agent.request_id,
         placed_by: agent.placed_by.as_deref().map(policy_to_wire),
+        failed_on: agent.failed_on.into_iter().map(Into::into).collect(),
     }
 }
 
@@ -142,6 +156,7 @@ pub fn agent_from_wire(agent: v1::AgentInfo) -> Result<AgentInfo, InvalidMessage
         }),
         request_id: agent.request_id,
         placed_by: noted_policy(agent.placed_by)?,
+        failed_on: agent.failed_on.iter().map(HostId::new).collect::<Result<_, _>>()?,
     })
 }
 
@@ -153,6 +168,7 @@ fn state_to_wire(state: AgentState) -> v1::AgentState {
         AgentState::Stopping => v1::AgentState::Stopping,
         AgentState::Finished => v1::AgentState::Finished,
         AgentState::Failed => v1::AgentState::Failed,
+        AgentState::Waiting => v1::AgentState::Waiting,
         AgentState::Lost => v1::AgentState::Lost,
     }
 }
@@ -166,6 +182,7 @@ fn state_from_wire(state: v1::AgentState) -> Option<AgentState> {
         v1::AgentState::Stopping => AgentState::Stopping,
         v1::AgentState::Finished => AgentState::Finished,
         v1::AgentState::Failed => AgentState::Failed,
+        v1::AgentState::Waiting => AgentState::Waiting,
         v1::AgentState::Lost => AgentState::Lost,
     })
 }
@@ -263,7 +280,10 @@ pub fn policy_to_wire(policy: &PolicyIdentity) -> v1::Policy {
 }
 
 /// The policy that chose a host.
-fn noted_policy(policy: Option<v1::Policy>) -> Result<Option<Arc<PolicyIdentity>>, InvalidMessage> {
+///
+/// # Errors
+/// [`InvalidMessage`] says what does not make sense.
+pub fn noted_policy(policy: Option<v1::Policy>) -> Result<Option<Arc<PolicyIdentity>>, InvalidMessage> {
     let noted = |policy| policy_from_wire(policy).map(Arc::new);
     policy.map(noted).transpose()
 }
@@ -316,6 +336,8 @@ pub fn host_from_wire(host: v1::HealthResponse) -> Result<HostInfo, InvalidMessa
             memory_total: host.memory_total,
         },
         policy: policy_from_wire(policy)?,
+        // Only the registry's users have a use for them.
+        terms: LeaseTerms::default(),
     })
 }
 
@@ -324,7 +346,10 @@ pub fn fault_to_status(fault: Fault) -> Status {
     let code = match fault.reason {
         FaultReason::InvalidLaunch | FaultReason::UnknownRunner => Code::InvalidArgument,
         FaultReason::NoRunnerForClass => Code::FailedPrecondition,
-        FaultReason::CapacityExhausted | FaultReason::PlacementRefused => Code::ResourceExhausted,
+        FaultReason::CapacityExhausted | FaultReason::PlacementRefused | FaultReason::Overloaded => {
+            Code::ResourceExhausted
+        }
+        FaultReason::NotSettled => Code::Unavailable,
         FaultReason::Draining | FaultReason::RegistryUnavailable | FaultReason::HostUnreachable => {
             Code::Unavailable
         }
@@ -335,8 +360,12 @@ pub fn fault_to_status(fault: Fault) -> Status {
         FaultReason::StartCancelled => Code::Cancelled,
         FaultReason::TimedOut => Code::DeadlineExceeded,
     };
+    let retry_after = fault.details.get(RETRY_AFTER_MS).and_then(|ms| ms.parse().ok());
     let details: HashMap<String, String> = fault.details.into_iter().collect();
-    let details = ErrorDetails::with_error_info(fault.reason.as_str(), ERROR_DOMAIN, details);
+    let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), ERROR_DOMAIN, details);
+    if let Some(ms) = retry_after {
+        details.set_retry_info(Some(Duration::from_millis(ms)));
+    }
     Status::with_error_details(code, fault.message, details)
 }
 
@@ -393,6 +422,7 @@ mod tests {
                 reason: "killed by signal 9".to_owned(),
                 stderr: "oh".to_owned(),
             }),
+            failed_on: vec![HostId::new("host-2").unwrap()],
             request_id: "r".to_owned(),
             placed_by: Some(Arc::new(PolicyIdentity {
                 name: "p".to_owned(),

@@ -2,12 +2,13 @@
 
 use std::{
     fmt,
-    io::{self, BufRead, BufReader, Read},
-    net::TcpListener,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,22 +17,32 @@ use tempfile::TempDir;
 /// How long a server may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a server may take for one answer to a test.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Comes behind every answer to a test.
+const END: &str = "that-was-all";
+
 /// A free port may be taken by somebody else before Redis listens on it.
 const PORTS_TO_TRY: usize = 5;
 
+/// What a server says when it is ready, and what a Sentinel says.
+const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
+
 /// Runs Redis, and ends it when its own standard input ends: that happens when the
 /// test lets go of it, and also when the test is killed, whichever thread started it.
-/// A Ctrl-C is ignored here, since the test's own end says enough.
+/// Unless it is told to keep them, its files go with it. A Ctrl-C is ignored here, since
+/// the test's own end says enough.
 const KEEPER: &str = r#"
 trap '' INT
 redis-server "$@" 2>&1 &
 echo $!
 exec >/dev/null 2>&1
-cat
+read -r word
 kill -CONT $!
 kill $!
 wait $!
-rmdir "$GUILDHALL_TEST_DIR"
+[ "$word" = keep ] || rm -r "$GUILDHALL_TEST_DIR"
 "#;
 
 /// A Redis server on a free port of the loopback interface, which keeps nothing on
@@ -40,9 +51,21 @@ rmdir "$GUILDHALL_TEST_DIR"
 /// Several tests can share one under key prefixes of their own.
 pub struct RedisServer {
     port: u16,
+    kind: Kind,
     arguments: Vec<String>,
     directory: TempDir,
     process: Option<Process>,
+}
+
+/// Writes what a server reads into its folder, given its port.
+pub(crate) type Prepare = Box<dyn Fn(u16, &Path) -> io::Result<()> + Send + Sync>;
+
+/// How a server is told where to listen.
+enum Kind {
+    /// By the arguments that each of these servers has.
+    Usual,
+    /// By arguments and files of its own.
+    Bare(Prepare),
 }
 
 struct Process {
@@ -87,15 +110,24 @@ impl RedisServer {
         Self::start_with::<&str>(&[])
     }
 
+    /// Starts one that says everything about how it listens by itself, as one with TLS or
+    /// a Sentinel does. Of the arguments `PORT` is replaced by its port, `DIR` by its folder.
+    pub(crate) fn start_bare(arguments: Vec<String>, prepare: Prepare) -> Result<Self, StartError> {
+        Self::start_as(Kind::Bare(prepare), arguments)
+    }
+
     /// Like [`start`](Self::start), with further arguments of `redis-server`, such as
     /// `--requirepass`.
     ///
     /// # Errors
     /// [`StartError`] says what is missing.
     pub fn start_with<A: AsRef<str>>(arguments: &[A]) -> Result<Self, StartError> {
-        let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
+        Self::start_as(Kind::Usual, arguments.iter().map(|argument| argument.as_ref().to_owned()).collect())
+    }
+
+    fn start_as(kind: Kind, arguments: Vec<String>) -> Result<Self, StartError> {
         let directory = tempfile::Builder::new().prefix("guildhall-redis-").tempdir()?;
-        let mut server = Self { port: 0, arguments, directory, process: None };
+        let mut server = Self { port: 0, kind, arguments, directory, process: None };
         for _ in 1..PORTS_TO_TRY {
             server.port = free_port()?;
             if server.restart().is_ok() {
@@ -117,6 +149,11 @@ impl RedisServer {
         self.port
     }
 
+    /// The folder of the server, which goes when it does.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The process of the server, while it runs.
     pub fn pid(&self) -> Option<Pid> {
         self.process.as_ref().map(|process| process.redis)
@@ -124,7 +161,9 @@ impl RedisServer {
 
     /// Ends the server and waits until it is gone, with all its data.
     pub fn stop(&mut self) {
-        if let Some(Process { mut keeper, lifeline, .. }) = self.process.take() {
+        if let Some(Process { mut keeper, mut lifeline, .. }) = self.process.take() {
+            // They may be wanted for a start again, and go with this value.
+            lifeline.write_all(b"keep\n").ok();
             drop(lifeline);
             keeper.wait().ok();
         }
@@ -140,6 +179,13 @@ impl RedisServer {
         std::fs::create_dir_all(self.directory.path())?;
         self.process = Some(self.spawn()?);
         Ok(())
+    }
+
+    /// Ends the server without a chance to say goodbye to anybody, and waits until it is
+    /// gone.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL).ok();
+        self.stop();
     }
 
     /// Stops the server in its tracks: it accepts connections, and answers nothing.
@@ -165,11 +211,22 @@ impl RedisServer {
 
     fn spawn(&self) -> Result<Process, StartError> {
         require_redis()?;
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "redis-keeper", "--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(self.directory.path())
-            .args(&self.arguments)
+        let (port, folder) = (self.port.to_string(), self.directory.path());
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "redis-keeper"]);
+        match &self.kind {
+            Kind::Usual => {
+                command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]);
+                command.arg("--dir").arg(folder).args(&self.arguments);
+            }
+            Kind::Bare(prepare) => {
+                prepare(self.port, folder)?;
+                let filled =
+                    |text: &String| text.replace("PORT", &port).replace("DIR", &folder.to_string_lossy());
+                command.args(self.arguments.iter().map(filled));
+            }
+        }
+        let mut keeper = command
             .env("GUILDHALL_TEST_DIR", self.directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -209,8 +266,39 @@ fn require_redis() -> Result<(), StartError> {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Sends a command, its words parted by spaces; what is said, as it is said.
+pub(crate) fn ask(server: &RedisServer, command: &str) -> io::Result<String> {
+    let mut redis = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server.port())))?;
+    redis.set_read_timeout(Some(ANSWERED_WITHIN))?;
+    // What follows shows where the answer ends.
+    write!(redis, "{command}\r\nPING {END}\r\n")?;
+    let mut answer = Vec::new();
+    let mut some = [0; 4096];
+    let end = format!("${}\r\n{END}\r\n", END.len());
+    while !answer.ends_with(end.as_bytes()) {
+        match redis.read(&mut some)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => answer.extend_from_slice(&some[..length]),
+        }
+    }
+    answer.truncate(answer.len() - end.len());
+    String::from_utf8(answer).map_err(io::Error::other)
+}
+
+/// Asks again and again until it is true.
+pub(crate) fn wait_until(what: &str, mut asks: impl FnMut() -> bool) -> io::Result<()> {
+    let until = Instant::now() + READY_WITHIN;
+    while !asks() {
+        if Instant::now() > until {
+            return Err(io::Error::other(format!("it never came true: {what}")));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Reads the server's process id, then its log until it is ready; the error is the
@@ -227,7 +315,7 @@ fn wait_until_ready(output: impl Read + Send + 'static) -> Result<Pid, String> {
     let mut pid = None;
     while let Ok(line) = log.recv_timeout(READY_WITHIN) {
         pid = pid.or_else(|| line.parse().ok().and_then(Pid::from_raw));
-        if let (Some(pid), true) = (pid, line.contains("Ready to accept connections")) {
+        if let (Some(pid), true) = (pid, READY.iter().any(|ready| line.contains(ready))) {
             return Ok(pid);
         }
         said.push(line);
@@ -237,20 +325,7 @@ fn wait_until_ready(output: impl Read + Send + 'static) -> Result<Pid, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        net::{SocketAddr, TcpStream},
-    };
-
     use super::*;
-
-    fn ask(server: &RedisServer, command: &str) -> io::Result<String> {
-        let mut redis = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server.port())))?;
-        writeln!(redis, "{command}\r")?;
-        let mut answer = String::new();
-        BufReader::new(redis).read_line(&mut answer)?;
-        Ok(answer)
-    }
 
     #[test]
     fn a_server_starts_stops_and_comes_back_empty_on_its_port() {

@@ -14,7 +14,7 @@ use guildhall::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Supervisor,
+    Successor, Supervisor,
     agent::{Agent, Command},
     claim::Claim,
     error::{CreateError, StopError},
@@ -51,8 +51,38 @@ impl Supervisor {
     /// [`CreateError`]; nothing of the agent is left then.
     pub async fn create(&self, launch: Launch, request_id: String) -> Result<AgentInfo, CreateError> {
         check(&launch, &request_id)?;
+        if !self.shared.tenure.is_held() {
+            return Err(CreateError::NoTenure);
+        }
+        self.admitted(launch, &request_id, None).await
+    }
+
+    /// Takes over an agent that was accepted and has no host any more. Answers when it is
+    /// claimed; from then on it is started under the restart rules, whoever waits.
+    ///
+    /// # Errors
+    /// [`CreateError`]; the agent is left as it was then.
+    pub async fn adopt(
+        &self,
+        launch: Launch,
+        request_id: String,
+        successor: Successor,
+    ) -> Result<AgentInfo, CreateError> {
+        check(&launch, &request_id)?;
+        if !self.shared.tenure.is_held() {
+            return Err(CreateError::NoTenure);
+        }
+        self.admitted(launch, &request_id, Some(successor)).await
+    }
+
+    async fn admitted(
+        &self,
+        launch: Launch,
+        request_id: &str,
+        successor: Option<Successor>,
+    ) -> Result<AgentInfo, CreateError> {
         loop {
-            match self.admit(&launch, &request_id)? {
+            match self.admit(&launch, request_id, successor.as_ref())? {
                 Admission::Answer(answer) => return *answer,
                 Admission::Wait(mut start) => {
                     // It ends without an answer only when the task was dropped.
@@ -67,9 +97,15 @@ impl Supervisor {
     }
 
     /// Decides about a create in one step, and begins it when it is a new one.
-    fn admit(&self, launch: &Launch, request_id: &str) -> Result<Admission, CreateError> {
+    fn admit(
+        &self,
+        launch: &Launch,
+        request_id: &str,
+        successor: Option<&Successor>,
+    ) -> Result<Admission, CreateError> {
         let shared = &self.shared;
         let runner = Arc::clone(shared.runners.load().select(launch)?);
+        let record = successor.map(|successor| &successor.record);
         let info = AgentInfo {
             key: launch.key.clone(),
             name: launch.name.clone(),
@@ -78,16 +114,17 @@ impl Supervisor {
             pid: None,
             state: AgentState::Starting,
             epoch: Epoch::default(),
-            created_at_ms: now_ms(),
+            created_at_ms: record.map_or_else(now_ms, |record| record.created_at_ms),
             start_ms: None,
-            restarts: 0,
-            last_exit: None,
+            restarts: record.map_or(0, |record| record.restarts + 1),
+            last_exit: record.and_then(|record| record.last_exit.clone()),
             request_id: request_id.to_owned(),
             placed_by: launch.placed_by.clone(),
+            failed_on: record.map(|record| record.failed_on.clone()).unwrap_or_default(),
         };
         let mut begin = None;
         let admission = shared.table.enter(&launch.key, |entry| {
-            if let Some(found) = entry.and_then(|entry| find(entry, request_id)) {
+            if let Some(found) = entry.and_then(|entry| find(entry, request_id, successor.is_some())) {
                 return (None, found);
             }
             let place = match self.reserve(launch) {
@@ -103,11 +140,17 @@ impl Supervisor {
             let config = &shared.config;
             let mut launch = launch.clone();
             let guild_spec = shared.guild_specs.share(&launch.key.guild, &mut launch.guild_spec);
+            let launch = Arc::new(launch);
             let agent = Agent {
+                term: shared.tenure.term(),
+                started_in: 0,
+                succeeds: successor.map(|successor| successor.record.epoch),
+                handed: Vec::new(),
                 restarts: Restarts::new(runner.restart, config.restart),
                 recorder: Recorder::new(
                     Arc::clone(&shared.registry),
                     shared.lease.clone(),
+                    Arc::clone(&launch),
                     config.registry_retry,
                 ),
                 shared: Arc::clone(shared),
@@ -142,13 +185,14 @@ impl Supervisor {
 }
 
 /// What the entry that is there means for a create; `None` when it may be replaced.
-fn find(entry: &Entry, request_id: &str) -> Option<Admission> {
+fn find(entry: &Entry, request_id: &str, adopts: bool) -> Option<Admission> {
     let answer = |answer| Some(Admission::Answer(Box::new(answer)));
     let forget = || (!entry.commands.is_closed()).then(|| Admission::Forget(entry.commands.clone()));
     if entry.is_undoing() {
         return forget();
     }
-    if entry.info.request_id == request_id {
+    // What an earlier life of an adopted agent left here is no answer.
+    if entry.info.request_id == request_id && (entry.info.state.is_live() || !adopts) {
         return match &entry.start {
             Some(start) => Some(Admission::Wait(start.subscribe())),
             None => answer(Ok(entry.info.clone())),

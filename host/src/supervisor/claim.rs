@@ -8,6 +8,7 @@ use guildhall::{
     agent::AgentInfo,
     host::LeaseId,
     ids::Epoch,
+    launch::Launch,
     registry::{ClaimOutcome, Registry, RegistryError},
 };
 use tokio::sync::watch;
@@ -35,17 +36,26 @@ pub(super) enum Refused {
 }
 
 impl Claim {
-    /// Claims the identity for `agent` with a new epoch, in place of what is held.
+    /// Claims the identity for `agent` with a new epoch, in place of what is held. Where
+    /// nothing is held, it succeeds the incarnation of another host if `succeeds` says
+    /// which, and is new otherwise; then its launch is kept in the registry.
     pub(super) async fn take(
         &mut self,
         agent: &AgentInfo,
+        launch: &Launch,
+        succeeds: Option<Epoch>,
         registry: &dyn Registry,
         lease: &watch::Receiver<LeaseId>,
     ) -> Result<Epoch, Refused> {
         let mut replaces = self.last();
         loop {
             let under = lease.borrow().clone();
-            let error = match registry.claim(agent, &under, replaces).await {
+            let claimed = match (replaces, succeeds) {
+                (Some(_), _) => registry.claim(agent, &under, replaces).await,
+                (None, Some(epoch)) => registry.adopt(agent, &under, epoch).await,
+                (None, None) => registry.accept(agent, &under, launch).await,
+            };
+            let error = match claimed {
                 Ok(ClaimOutcome::Claimed(epoch)) => {
                     *self = Self::Held(epoch);
                     return self.move_to_current_lease(agent, epoch, &under, registry, lease).await;

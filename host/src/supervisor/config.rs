@@ -1,10 +1,11 @@
 //! What a supervisor is told once, when it is made.
 
-use std::{path::PathBuf, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use guildhall::ids::HostId;
 
 use super::restart::RestartLimits;
+use crate::fence::FenceBy;
 
 /// Variables that agents inherit from the host. Nothing else is: the host's own
 /// environment holds secrets, such as the registry's address with its password.
@@ -35,6 +36,14 @@ pub struct SupervisorConfig {
     /// How long to wait before a write that the registry did not take is tried
     /// again: the first time, doubling from there on up to 30 s.
     pub registry_retry: Duration,
+    /// What ends the agents when the host's tenure is over: a thread.
+    pub fence: FenceBy,
+    /// A descriptor, such as one with a lock, that a fence process keeps open until no
+    /// agent of this host runs any more.
+    pub hold: Option<Arc<OwnedFd>>,
+    /// How many agents are started at once that nobody waits for: restarts, and agents
+    /// taken over from other hosts.
+    pub concurrent_restarts: usize,
     /// Names of variables that agents inherit from the host.
     pub env_allow: Vec<String>,
     /// How many ended agents are listed at most; the oldest are forgotten first.
@@ -53,6 +62,9 @@ impl SupervisorConfig {
             stop_grace: Duration::from_secs(10),
             restart: RestartLimits::default(),
             registry_retry: Duration::from_millis(500),
+            fence: FenceBy::Thread,
+            hold: None,
+            concurrent_restarts: 16,
             env_allow: ENV_ALLOW_LIST.map(String::from).to_vec(),
             ended_kept: 1000,
         }

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use guildhall::{
     agent::{AgentInfo, LastExit},
-    ids::AgentKey,
+    ids::{AgentKey, Epoch},
     launch::InvalidLaunch,
     registry::RegistryError,
 };
@@ -47,6 +47,17 @@ pub enum CreateError {
     /// The host is cordoned: it takes no new agents.
     #[error("the host is draining and takes no new agents")]
     Draining,
+    /// The host has no tenure: it cannot renew its lease.
+    #[error("the host cannot renew its lease, and starts no agents until it can")]
+    NoTenure,
+    /// The agent was lost with its host, and is not what was to be taken over any more.
+    #[error("agent {key} is not an orphan of epoch {epoch}")]
+    NotAnOrphan {
+        /// The agent.
+        key: AgentKey,
+        /// The epoch that was to be succeeded.
+        epoch: Epoch,
+    },
     /// The supervisor ended before the agent was ready.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -153,4 +164,7 @@ pub enum SupervisorError {
     /// The thread that starts processes could not be started.
     #[error("the spawner threads cannot be started: {0}")]
     Spawner(#[source] io::Error),
+    /// What ends the agents with the host's tenure could not be started.
+    #[error("the fence cannot be started: {0}")]
+    Fence(#[source] io::Error),
 }

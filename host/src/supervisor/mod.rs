@@ -35,26 +35,25 @@ use std::{
     fmt,
     os::unix::fs::PermissionsExt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
 use guildhall::{
     agent::{AgentEvent, AgentInfo},
     host::LeaseId,
     ids::{AgentKey, GuildId},
+    launch::Launch,
     registry::{Registry, RegistryError},
     resources::Amounts,
 };
 use tempfile::TempDir;
-use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -65,12 +64,19 @@ pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
 };
-use crate::runner::RunnerTable;
+use crate::{
+    fence::Fence,
+    runner::RunnerTable,
+    tenure::{Standing, Tenure},
+};
 
 /// Longest name of a Unix socket, bytes, and what a socket's name takes of that
 /// after the runtime directory: two separators, the directory's own name, a number.
 const MAX_SOCKET_PATH: usize = 107;
 const SOCKET_NAME: usize = 24;
+
+/// Pause before a fence that could not be started is started again.
+const FENCE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Reassertions in flight at once.
 const REASSERTIONS: usize = 64;
@@ -99,6 +105,11 @@ struct Shared {
     release_claims: AtomicBool,
     tasks: TaskTracker,
     spawner: Spawner,
+    fence: Arc<Fence>,
+    tenure: Arc<Tenure>,
+    /// Lets so many agents start at once that nobody waits for.
+    restarts: Arc<Semaphore>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     runtime_dir: TempDir,
     sockets: AtomicU64,
     /// The part of the host's environment that agents inherit.
@@ -130,16 +141,31 @@ pub struct Reasserted {
     pub fenced: Vec<AgentKey>,
 }
 
-/// What came of a drain.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Drained {
-    /// How many agents were stopped, and recorded as failed.
-    pub stopped: usize,
-    /// Agents that have ended, but whose end the registry has not heard of.
-    pub unrecorded: Vec<AgentKey>,
-    /// Agents that had not ended when the time was over.
-    pub left: Vec<AgentKey>,
+/// The agent that an adoption succeeds.
+#[derive(Clone, Debug)]
+pub struct Successor {
+    /// Its record, with the epoch that must still be its last.
+    pub record: AgentInfo,
+}
+
+/// An agent that this host gave up: its process has ended, and its claim is under no
+/// lease, so that any host may adopt it.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// Its record.
+    pub record: AgentInfo,
+    /// Its launch.
+    pub launch: Arc<Launch>,
+}
+
+/// Finds another host for an agent that does not do well on this one.
+#[async_trait]
+pub trait Elsewhere: Send + Sync + 'static {
+    /// Whether there is another host at all.
+    fn is_there(&self) -> bool;
+
+    /// Has another host adopt an agent that was handed over. Answers whether one did.
+    async fn adopt(&self, handed: Handed) -> bool;
 }
 
 impl Supervisor {
@@ -147,14 +173,17 @@ impl Supervisor {
     /// runtime. `lease` says which lease of the host claims are made under.
     ///
     /// # Errors
-    /// [`SupervisorError`] when the runtime directory or the thread cannot be made.
+    /// [`SupervisorError`] when the runtime directory, a thread or the fence cannot be
+    /// made.
     pub fn new(
         config: SupervisorConfig,
         runners: RunnerTable,
         registry: Arc<dyn Registry>,
         lease: watch::Receiver<LeaseId>,
+        tenure: Arc<Tenure>,
     ) -> Result<Self, SupervisorError> {
         let closing = CancellationToken::new();
+        let fence = fence(&config).map_err(SupervisorError::Fence)?;
         let shared = Shared {
             runners: ArcSwap::from_pointee(runners),
             registry,
@@ -167,13 +196,25 @@ impl Supervisor {
             closing: closing.clone(),
             release_claims: AtomicBool::new(false),
             tasks: TaskTracker::new(),
-            spawner: Spawner::start().map_err(SupervisorError::Spawner)?,
+            spawner: Spawner::start(&fence).map_err(SupervisorError::Spawner)?,
+            fence: Arc::clone(&fence),
+            tenure: Arc::clone(&tenure),
+            restarts: Arc::new(Semaphore::new(config.concurrent_restarts.max(1))),
+            elsewhere: OnceLock::new(),
             runtime_dir: runtime_dir(&config)?,
             sockets: AtomicU64::new(0),
             inherited: inherited(&config.env_allow),
             config,
         };
+        shared.tasks.spawn(keep_fence(fence, tenure, closing.clone()));
         Ok(Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) })
+    }
+
+    /// Says who finds other hosts for agents that restart in vain. Without it they fail
+    /// here.
+    pub fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        // Only the first counts; there is one for a host.
+        let _ = self.shared.elsewhere.set(elsewhere);
     }
 
     /// Stops an agent: SIGTERM to its process group, SIGKILL after `grace` (its
@@ -216,6 +257,11 @@ impl Supervisor {
             }
             Err(source) => Err(StopError::Registry { key: last.key, source: Arc::new(source) }),
         }
+    }
+
+    /// What ends the agents when the host's tenure is over.
+    pub fn fence(&self) -> Arc<Fence> {
+        Arc::clone(&self.shared.fence)
     }
 
     /// One agent, running or ended.
@@ -261,47 +307,27 @@ impl Supervisor {
         self.shared.cordoned.load(Ordering::Relaxed)
     }
 
-    /// Cordons and stops every agent, all at once. An agent gets its usual grace, or
-    /// three quarters of `within` if that is shorter. They are recorded as failed, for
-    /// nobody asked for their end; a start that is cut off is undone.
-    pub async fn drain(&self, within: Duration) -> Drained {
-        self.cordon();
-        let until = Instant::now() + within;
-        let keys = self.shared.table.live_keys();
-        let at_most = within.mul_f64(0.75);
-        let stops = keys.len().max(1);
-        let results: Vec<_> = stream::iter(keys)
-            .map(async |key| {
-                let stopped = tokio::time::timeout_at(until, self.drain_one(&key, at_most)).await;
-                (key, stopped)
-            })
-            .buffer_unordered(stops)
-            .collect()
-            .await;
-        let mut drained = Drained::default();
-        for (key, result) in results {
-            match result {
-                Ok(Ok(()) | Err(StopError::NotFound { .. })) => drained.stopped += 1,
-                Ok(Err(StopError::Registry { .. })) => drained.unrecorded.push(key),
-                Err(_) => drained.left.push(key),
-            }
-        }
-        drained
-    }
-
-    async fn drain_one(&self, key: &AgentKey, at_most: Duration) -> Result<(), StopError> {
-        let Some((commands, _)) = self.shared.table.handle(key) else { return Ok(()) };
+    /// Ends an agent's process and hands the agent over: its process has ended and its
+    /// claim is under no lease when this answers. The agent gets its usual grace, or
+    /// `at_most` if that is shorter. A start that somebody waits for is undone.
+    ///
+    /// # Errors
+    /// [`StopError::NotFound`] when there is no such agent, or it has ended by itself;
+    /// [`StopError::Registry`] when it has ended, and the registry has not heard of it yet.
+    pub async fn hand_over(&self, key: &AgentKey, at_most: Duration) -> Result<Handed, StopError> {
+        let not_found = || StopError::NotFound { key: key.clone() };
+        let (commands, _) = self.shared.table.handle(key).ok_or_else(not_found)?;
         let (answer, answered) = oneshot::channel();
-        if commands.send(Command::Drain { at_most, answer }).await.is_ok()
-            && let Ok(answer) = answered.await
-        {
-            return answer.map(drop);
-        }
-        // It ended by itself, and its last record is kept.
-        Ok(())
+        commands.send(Command::HandOver { at_most, answer }).await.map_err(|_| not_found())?;
+        answered.await.unwrap_or_else(|_| Err(not_found()))
     }
 
-    /// After the host lost its lease and registered anew: puts every claim under
+    /// The agents that have not ended, those included whose start goes on.
+    pub fn live_keys(&self) -> Vec<AgentKey> {
+        self.shared.table.live_keys()
+    }
+
+    /// After the host's lease was buried and it registered anew: puts every claim under
     /// `lease`. An agent that another host has claimed since, or that was released,
     /// is killed and forgotten; one that the registry lost is claimed anew.
     ///
@@ -348,9 +374,9 @@ impl Supervisor {
         taken && self.shared.table.remove_ended(key, *epoch)
     }
 
-    /// Ends the supervisor: kills what still runs, records it as failed (one attempt
-    /// each), and returns when no process, task or thread of it is left. To stop
-    /// agents in peace, [`drain`](Self::drain) first.
+    /// Ends the supervisor: kills what still runs, hands it over (one attempt each), and
+    /// returns when no process, task or thread of it is left. To end agents in peace,
+    /// [`hand_over`](Self::hand_over) each first.
     pub async fn shutdown(&self) {
         self.shared.release_claims.store(true, Ordering::Relaxed);
         self.abort().await;
@@ -398,6 +424,37 @@ struct StartInFlight<'a>(&'a AtomicU32);
 impl Drop for StartInFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn fence(config: &SupervisorConfig) -> std::io::Result<Arc<Fence>> {
+    let hold = config.hold.as_ref().map(|hold| hold.try_clone()).transpose()?;
+    Ok(Arc::new(Fence::start(config.fence.clone(), hold)?))
+}
+
+/// Tells the fence until when the tenure lasts, and puts another in its place when it has
+/// ended.
+async fn keep_fence(fence: Arc<Fence>, tenure: Arc<Tenure>, closing: CancellationToken) {
+    let mut until = tenure.until();
+    loop {
+        let now = *until.borrow_and_update();
+        if !fence.allow_until(now) {
+            tracing::error!("the fence is not told until when agents may run; it is another one's turn");
+        }
+        tokio::select! {
+            changed = until.changed() => if changed.is_err() { return },
+            () = fence.ended() => {
+                tracing::error!("the fence has ended; starting another");
+                let reviving = Arc::clone(&fence);
+                let revived = tokio::task::spawn_blocking(move || reviving.revive()).await;
+                if let Ok(Err(error)) = revived {
+                    tracing::error!(%error, "there is no fence: agents are killed");
+                    tenure.set(Standing::Over);
+                    tokio::time::sleep(FENCE_AGAIN_AFTER).await;
+                }
+            }
+            () = closing.cancelled() => return,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,11 +23,16 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::vfork::Program;
+use crate::fence::Fence;
 
 /// How long children that a dead agent left behind, and that the host inherited,
 /// may take to be reaped. They have been killed, so only a process that the kernel
 /// cannot interrupt takes longer.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
+/// How often a fence that is too busy to be told is told that a group is done, once a
+/// millisecond. It does no harm if it never hears of it.
+const RELEASE_ATTEMPTS: u32 = 100;
 
 /// What stands at a process's standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +53,9 @@ pub(super) struct Spawned {
 }
 
 impl Spawned {
-    /// Starts a program. The process dies with the calling thread.
-    pub(super) fn start(program: &Program, input: Input) -> io::Result<Self> {
+    /// Starts a program. The process dies with the calling thread, and the fence knows
+    /// its group until it is reaped.
+    pub(super) fn start(program: &Program, input: Input, fence: &Arc<Fence>) -> io::Result<Self> {
         let (its_stdin, stdin) = match input {
             Input::Pipe => {
                 let (read, write) = pipe()?;
@@ -58,14 +65,20 @@ impl Spawned {
         };
         let (stdout, its_stdout) = pipe()?;
         let (stderr, its_stderr) = pipe()?;
-        let pid = program.spawn([its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd()])?;
+        let gate = fence.gate()?;
+        let pid = program.spawn([its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd()], &gate)?;
+        let is_enrolled = fence.enrolled(pid, &gate);
         match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => {
-                let leader = Leader { pid, pidfd, reaped: false };
+                let leader = Leader { pid, pidfd, fence: Arc::clone(fence), reaped: false };
+                if !is_enrolled {
+                    return Err(io::Error::other("the fence was not told of it"));
+                }
                 Ok(Self { leader, stdin, stdout, stderr })
             }
             Err(error) => {
                 kill_process_group(pid, Signal::KILL)?;
+                fence.release(pid);
                 waitpid(Some(pid), WaitOptions::empty())?;
                 Err(error.into())
             }
@@ -90,6 +103,7 @@ fn above_stdio(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 pub(super) struct Leader {
     pid: Pid,
     pidfd: OwnedFd,
+    fence: Arc<Fence>,
     reaped: bool,
 }
 
@@ -136,6 +150,7 @@ impl Drop for Leader {
             return;
         }
         self.signal(Signal::KILL);
+        self.fence.release(self.pid);
         // A killed process ends in about a millisecond. One that does not stays
         // a zombie until the host ends, which is better than to block here.
         for _ in 0..100 {
@@ -233,7 +248,14 @@ impl Process {
     pub(super) async fn reap(mut self) -> Exit {
         self.ended().await;
         self.kill();
-        let group = self.0.get_ref().pid;
+        let Leader { pid: group, fence, .. } = self.0.get_ref();
+        let group = *group;
+        for _ in 0..RELEASE_ATTEMPTS {
+            if fence.release(group) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let exit = loop {
             if let Some(exit) = self.0.get_mut().try_reap() {
                 break exit;

@@ -16,6 +16,7 @@ use guildhall::{
     agent::AgentInfo,
     host::LeaseId,
     ids::Epoch,
+    launch::Launch,
     registry::{Registry, RegistryError},
 };
 use tokio::{sync::watch, time::Instant};
@@ -61,6 +62,8 @@ pub(super) enum Written {
 pub(super) struct Recorder {
     registry: Arc<dyn Registry>,
     lease: watch::Receiver<LeaseId>,
+    /// Kept in the registry again when that has lost it.
+    launch: Arc<Launch>,
     /// What is to be written next.
     pending: Option<Arc<AgentInfo>>,
     writing: Option<(Arc<AgentInfo>, Write)>,
@@ -78,10 +81,11 @@ impl Recorder {
     pub(super) fn new(
         registry: Arc<dyn Registry>,
         lease: watch::Receiver<LeaseId>,
+        launch: Arc<Launch>,
         first_wait: Duration,
     ) -> Self {
         let (pending, writing, adopting, failing) = (None, None, None, None);
-        Self { registry, lease, pending, writing, adopting, awaited: false, failing, first_wait }
+        Self { registry, lease, launch, pending, writing, adopting, awaited: false, failing, first_wait }
     }
 
     /// Has a record written, in place of one that waits.
@@ -190,9 +194,9 @@ impl Recorder {
                 // From here on it may be made, whatever becomes of the answer.
                 let mut claim = claim.in_doubt(&self.lease);
                 self.adopting = Some(claim.clone());
-                let lease = self.lease.clone();
+                let (lease, launch) = (self.lease.clone(), Arc::clone(&self.launch));
                 let adopt = async move {
-                    let taken = claim.take(&record, &*registry, &lease).await;
+                    let taken = claim.take(&record, &launch, None, &*registry, &lease).await;
                     Outcome::Adopted(claim, taken)
                 };
                 Box::pin(adopt.instrument(span))

@@ -16,6 +16,7 @@ use super::{
     process::{Input, Spawned},
     vfork::Program,
 };
+use crate::fence::Fence;
 
 struct Job {
     program: Program,
@@ -37,13 +38,13 @@ const MOST_THREADS: usize = 4;
 pub(super) struct Spawner(Mutex<Option<Running>>);
 
 impl Spawner {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(fence: &Arc<Fence>) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let thread = |_| {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().name("spawner".to_owned()).spawn(move || work(&queue))
+            let (queue, fence) = (Arc::clone(&queue), Arc::clone(fence));
+            thread::Builder::new().name("spawner".to_owned()).spawn(move || work(&queue, &fence))
         };
         let threads = (0..cores.min(MOST_THREADS)).map(thread).collect::<io::Result<_>>()?;
         Ok(Self(Mutex::new(Some(Running { jobs, threads }))))
@@ -74,11 +75,11 @@ impl Spawner {
 }
 
 /// One thread's life: a job after another, until nobody can give it any.
-fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, fence: &Arc<Fence>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { program, input, answer }) = job else { return };
         // When nobody waits any more, dropping the process ends it.
-        drop(answer.send(Spawned::start(&program, input)));
+        drop(answer.send(Spawned::start(&program, input, fence)));
     }
 }

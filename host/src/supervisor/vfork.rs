@@ -21,13 +21,15 @@ use std::{
     },
     path::{Path, PathBuf},
     ptr,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
 use rustix::{
     fs::{Access, access},
     process::{Pid, getpid},
 };
+
+use crate::fence::{Gate, enrolment};
 
 /// Bytes of stack for the child, which needs a few hundred.
 const STACK: usize = 32 * 1024;
@@ -68,10 +70,11 @@ impl Program {
     }
 
     /// Starts the program in a process group of its own, with `stdio` as its standard
-    /// input, output and error and no other descriptor. It dies with this thread.
+    /// input, output and error and no other descriptor. It dies with this thread, and
+    /// the fence behind `gate` knows its group before the program is executed.
     ///
     /// The descriptors of `stdio` are above 2.
-    pub(super) fn spawn(&self, stdio: [BorrowedFd<'_>; 3]) -> io::Result<Pid> {
+    pub(super) fn spawn(&self, stdio: [BorrowedFd<'_>; 3], gate: &Gate) -> io::Result<Pid> {
         let args = pointers(&self.args);
         let env = pointers(&self.env);
         let child = Child {
@@ -79,8 +82,10 @@ impl Program {
             args: args.as_ptr(),
             env: env.as_ptr(),
             stdio: stdio.map(|descriptor| descriptor.as_raw_fd()),
+            gate: gate.descriptor().map(|descriptor| descriptor.as_raw_fd()),
             host: getpid().as_raw_pid(),
             error: AtomicI32::new(0),
+            enrolled: AtomicBool::new(false),
         };
         let mut stack = vec![Page([0; PAGE]); STACK / PAGE];
         let top = stack.as_mut_ptr_range().end;
@@ -111,8 +116,16 @@ impl Program {
             0 => Ok(pid),
             errno => {
                 // It has exited by now, and is nobody's agent.
+                gate.withdraw(pid);
                 rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
-                Err(io::Error::from_raw_os_error(errno))
+                let error = io::Error::from_raw_os_error(errno);
+                if gate.descriptor().is_some() && !child.enrolled.into_inner() {
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!("the fence was not told of it: {error}"),
+                    ));
+                }
+                Err(error)
             }
         }
     }
@@ -131,9 +144,13 @@ struct Child {
     args: *const *const c_char,
     env: *const *const c_char,
     stdio: [RawFd; 3],
+    /// Where it tells the fence of itself.
+    gate: Option<RawFd>,
     host: i32,
     /// Why the program was not executed, as an errno; 0 when it was.
     error: AtomicI32,
+    /// Whether the fence was told.
+    enrolled: AtomicBool,
 }
 
 extern "C" fn run_child(child: *mut c_void) -> c_int {
@@ -167,6 +184,18 @@ impl Child {
             if libc::getppid() != self.host {
                 return libc::ESRCH;
             }
+            // Before anything that the program does, and after all that ends it with the
+            // host: it may wait here for a fence that is busy, for as long as the socket
+            // says.
+            if let Some(gate) = self.gate {
+                let message = enrolment(libc::getpid());
+                while libc::send(gate, message.as_ptr().cast(), message.len(), libc::MSG_NOSIGNAL) < 0 {
+                    if errno() != libc::EINTR {
+                        return errno();
+                    }
+                }
+            }
+            self.enrolled.store(true, Ordering::Relaxed);
             for (descriptor, number) in self.stdio.into_iter().zip(0..) {
                 if libc::dup2(descriptor, number) < 0 {
                     return errno();
@@ -226,6 +255,7 @@ mod tests {
     use std::{fs::File, io::Read, os::fd::AsFd};
 
     use super::*;
+    use crate::fence::{Fence, FenceBy};
 
     fn run(command: &str, args: &[&str], env: &[(&str, &str)]) -> io::Result<(String, Option<i32>)> {
         let args: Vec<_> = args.iter().map(|argument| (*argument).to_owned()).collect();
@@ -233,7 +263,8 @@ mod tests {
         let program = Program::new(Path::new(command), &args, env)?;
         let null = File::open("/dev/null")?;
         let (mut read, write) = std::io::pipe()?;
-        let pid = program.spawn([null.as_fd(), write.as_fd(), write.as_fd()])?;
+        let nobody = Fence::start(FenceBy::Nothing, None)?.gate()?;
+        let pid = program.spawn([null.as_fd(), write.as_fd(), write.as_fd()], &nobody)?;
         drop(write);
         let mut output = String::new();
         read.read_to_string(&mut output)?;

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, process::Command};
 
-use guildhall_testing::Program;
+use guildhall_testing::{Program, RedisServer};
 
 use crate::setup::{World, world};
 
@@ -88,6 +88,16 @@ fn a_policy_that_cannot_be_used_is_told() {
     let (code, log) = ended(world.command().env("POLICY_SETTINGS", r#"{"no_such_setting": 1}"#));
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("no_such_setting"), "{log}");
+}
+
+#[test]
+fn a_redis_that_would_throw_records_away_is_refused() {
+    let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let redis = redis.unwrap();
+    let world = world();
+    let (code, log) = ended(world.command().env("REDIS_URL", redis.url()));
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("maxmemory-policy is allkeys-lru; set it to noeviction"), "{log}");
 }
 
 #[test]

@@ -108,6 +108,7 @@ async fn register(registry: &dyn Registry) -> LeaseId {
         draining: false,
         load: Default::default(),
         policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
+        terms: Default::default(),
     };
     let lease = LeaseId::fresh();
     let registered = registry.register(&host, &lease, Duration::from_secs(600)).await.unwrap();
@@ -131,6 +132,7 @@ async fn claim(registry: &dyn Registry, lease: &LeaseId) -> AgentInfo {
         last_exit: None,
         request_id: "r".to_owned(),
         placed_by: None,
+        failed_on: Vec::new(),
     };
     let ClaimOutcome::Claimed(epoch) = registry.claim(&agent, lease, None).await.unwrap() else {
         panic!("the identity should be free")

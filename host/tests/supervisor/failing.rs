@@ -15,7 +15,10 @@ use guildhall::{
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
     placement::{PolicyArtifact, Sha256Digest},
-    registry::{ClaimOutcome, Claimed, MemoryRegistry, Registration, Registry, RegistryError},
+    launch::Launch,
+    registry::{
+        Burial, ClaimOutcome, Claimed, MemoryRegistry, Overdue, Registration, Registry, RegistryError, Renewed,
+    },
 };
 use guildhall_host::{runner::Runner, supervisor::SupervisorConfig};
 
@@ -71,9 +74,35 @@ impl Registry for Failing {
         h: &HostId,
         l: &LeaseId,
         t: Duration,
+        v: u64,
         r: Option<&HostInfo>,
-    ) -> Result<(), RegistryError> {
-        self.call(self.memory().renew(h, l, t, r)).await
+    ) -> Result<Renewed, RegistryError> {
+        self.call(self.memory().renew(h, l, t, v, r)).await
+    }
+    async fn overdue(&self) -> Result<Vec<Overdue>, RegistryError> {
+        self.call(self.memory().overdue()).await
+    }
+    async fn bury(&self, o: &Overdue, w: Duration) -> Result<Burial, RegistryError> {
+        self.call(self.memory().bury(o, w)).await
+    }
+    async fn accept(&self, a: &AgentInfo, l: &LeaseId, s: &Launch) -> Result<ClaimOutcome, RegistryError> {
+        let claimed = self.call(self.memory().accept(a, l, s)).await;
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        claimed
+    }
+    async fn adopt(&self, a: &AgentInfo, l: &LeaseId, e: Epoch) -> Result<ClaimOutcome, RegistryError> {
+        let claimed = self.call(self.memory().adopt(a, l, e)).await;
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        claimed
+    }
+    async fn hand_over(&self, a: &AgentInfo) -> Result<(), RegistryError> {
+        self.call(self.memory().hand_over(a)).await
+    }
+    async fn launch(&self, k: &AgentKey, e: Epoch) -> Result<Option<Launch>, RegistryError> {
+        self.call(self.memory().launch(k, e)).await
+    }
+    async fn orphans(&self) -> Result<Vec<Claimed>, RegistryError> {
+        self.call(self.memory().orphans()).await
     }
     async fn leave(&self, h: &HostId, l: &LeaseId) -> Result<(), RegistryError> {
         self.call(self.memory().leave(h, l)).await

@@ -19,6 +19,7 @@ use guildhall::{
 use guildhall_host::{
     runner::{Runner, RunnerTable, Template},
     supervisor::{CreateError, Supervisor, SupervisorConfig},
+    tenure::Tenure,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -51,6 +52,7 @@ pub(crate) fn host_info(id: &str) -> HostInfo {
         draining: false,
         load: Default::default(),
         policy: PolicyIdentity { name: String::new(), sha256: Sha256Digest::of(b"") },
+        terms: Default::default(),
     }
 }
 
@@ -81,7 +83,7 @@ pub(crate) async fn setup_on(
     let first = register(&memory, host).await;
     let (lease, leases) = watch::channel(first);
     let runners = RunnerTable::from_iter([runner]);
-    let supervisor = Supervisor::new(config, runners, registry, leases).unwrap();
+    let supervisor = Supervisor::new(config, runners, registry, leases, Arc::new(Tenure::endless())).unwrap();
     Setup { supervisor, registry: memory, lease, dir }
 }
 
@@ -120,6 +122,7 @@ pub(crate) fn launch_in(guild: &str, agent: &str, echo: &str) -> Launch {
         resources: Default::default(),
         qos: Default::default(),
         placed_by: None,
+        failed_on: Vec::new(),
         labels: Default::default(),
     }
 }

@@ -109,27 +109,30 @@ async fn the_grace_of_the_runner_counts() {
 }
 
 #[tokio::test]
-async fn a_drain_stops_all_in_time_also_those_that_will_not() {
+async fn agents_are_handed_over_in_time_also_those_that_will_not_end() {
     let setup = setup().await;
     for agent in ["a", "b", "c"] {
         setup.create(agent, "{}").await.unwrap();
     }
     setup.create("stubborn", r#"{"ignore_sigterm":true}"#).await.unwrap();
-    let begun = Instant::now();
-    let within = Duration::from_secs(2);
-    let drained = setup.supervisor.drain(within).await;
-    assert_eq!((drained.stopped, drained.left.len(), drained.unrecorded.len()), (4, 0, 0));
-    assert!(begun.elapsed() < within);
+    setup.supervisor.cordon();
     assert!(matches!(setup.create("d", "{}").await, Err(CreateError::Draining)));
-    for agent in setup.supervisor.list(None) {
-        assert_eq!(setup.record(&agent.key).await.as_ref(), Some(&agent));
-        assert_eq!((agent.state, agent.pid), (AgentState::Failed, None));
-        let reason = agent.last_exit.unwrap().reason;
-        assert!(reason.starts_with("its host was drained"), "{reason}");
+    let keys = setup.supervisor.live_keys();
+    assert_eq!(keys.len(), 4);
+    for key in keys {
+        let handed = setup.supervisor.hand_over(&key, Duration::from_millis(500)).await.unwrap();
+        let record = setup.record(&key).await.unwrap();
+        assert_eq!(handed.record, record);
+        assert_eq!((record.state, record.pid), (AgentState::Waiting, None));
+        let reason = record.last_exit.unwrap().reason;
+        assert!(reason.starts_with("handed over to another host"), "{reason}");
+        assert!(matches!(
+            setup.supervisor.hand_over(&key, Duration::ZERO).await,
+            Err(StopError::NotFound { .. })
+        ));
     }
-    assert_eq!(setup.supervisor.list(None).len(), 4);
-    setup.stop_all().await;
-    setup.assert_nothing_left().await;
+    assert_eq!(setup.registry.orphans().await.unwrap().len(), 4);
+    assert_eq!(setup.supervisor.list(None), []);
 }
 
 #[tokio::test]

@@ -5,22 +5,26 @@
 //! for a fleet, pass the same test-suite.
 //!
 //! A host registers under a fresh [`LeaseId`] and keeps that lease alive by its
-//! heartbeat; an agent's claim names the lease it was made under and is in force
-//! as long as that very lease is. So a heartbeat costs the same for one agent or
-//! ten thousand, and a host whose lease ended has lost all its claims at once:
-//! it must [`reassert`](Registry::reassert) each, and may find that another host
-//! was faster. Lease times are measured by the registry alone.
+//! heartbeat; an agent's claim names the lease it was made under and is in force until
+//! that very lease is [buried](Registry::bury). So a heartbeat costs the same for one
+//! agent or ten thousand. A lease that is over by time is *overdue*: it frees nothing,
+//! and may still be renewed; who may bury it, and when, is the hosts' affair
+//! (`docs/consistency.md`). Lease times are measured by the registry alone.
 //!
 //! Every write for an agent carries its epoch and is refused when that is stale.
+//! What was accepted is kept: the [launch](Registry::launch) is stored with the first
+//! claim, so that any host can start the agent again.
 
 mod fleet_policy;
 mod memory;
 mod redis;
+mod view;
 
 pub use self::{
     fleet_policy::FleetPolicy,
     memory::MemoryRegistry,
-    redis::{RedisOptions, RedisRegistry},
+    redis::{Durability, RedisOptions, RedisRegistry, RedisTls},
+    view::{Burial, Council, Member, Overdue, Renewed, View, rank},
 };
 
 use std::{fmt, time::Duration};
@@ -32,12 +36,13 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
+    launch::Launch,
     placement::{PolicyArtifact, Sha256Digest},
 };
 
-/// How long a registry remembers a host whose lease ended, so that it knows a lease
-/// id that comes back. Long past any call that may still be under way.
-const FORGET_ENDED_AFTER: Duration = Duration::from_secs(3600);
+/// How long a registry remembers a buried lease, so that it knows a lease id that comes
+/// back. Long past any call that may still be under way.
+const FORGET_BURIED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A longer lease counts as this long.
 const LONGEST_LEASE: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -71,10 +76,11 @@ pub enum Registration {
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// Enters a host under a fresh lease of the given length. Registering again
-    /// under the lease that is in force renews it. A lease is a year long at most.
+    /// under the same lease renews it. A lease is a year long at most. An earlier lease
+    /// of the same host that is overdue stays so.
     ///
     /// # Errors
-    /// [`RegistryError::LeaseEnded`] when this very lease has ended: it cannot come
+    /// [`RegistryError::LeaseEnded`] when this very lease is buried: it cannot come
     /// back, for others may have acted on its end. [`RegistryError`] when the backend
     /// cannot be reached or does not understand.
     async fn register(
@@ -84,25 +90,42 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
         length: Duration,
     ) -> Result<Registration, RegistryError>;
 
-    /// Renews a lease, and stores a load report when one is given. One round trip,
-    /// whose cost does not depend on the agents of the host.
+    /// Renews a lease, be it overdue, and stores a load report when one is given. One
+    /// round trip, whose cost does not depend on the agents of the host. `view` is the
+    /// number of the view that the host goes by until it is answered another; 0 for none.
     ///
     /// # Errors
-    /// [`RegistryError::LeaseEnded`] when the lease is no longer in force: the host
-    /// must register anew and reassert its claims.
+    /// [`RegistryError::LeaseEnded`] when the lease is buried: the host must register
+    /// anew and reassert its claims.
     async fn renew(
         &self,
         host: &HostId,
         lease: &LeaseId,
         length: Duration,
+        view: u64,
         report: Option<&HostInfo>,
-    ) -> Result<(), RegistryError>;
+    ) -> Result<Renewed, RegistryError>;
 
-    /// Ends a lease now. Ending one that is not in force does nothing.
+    /// Buries a lease now, on the caller's word that its host runs no agents: it is the
+    /// host itself, or knows that it has ended. Does nothing when it is buried already.
     ///
     /// # Errors
     /// [`RegistryError`] as for [`register`](Registry::register).
     async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError>;
+
+    /// The leases that are overdue.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn overdue(&self) -> Result<Vec<Overdue>, RegistryError>;
+
+    /// Buries an overdue lease, if it still is what it was and no more than `within` has
+    /// passed since the registry answered that it is overdue. To be called only with the
+    /// votes of its [councils](View::council), or where its terms need none.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn bury(&self, overdue: &Overdue, within: Duration) -> Result<Burial, RegistryError>;
 
     /// All hosts whose lease is in force, sorted by id.
     ///
@@ -122,10 +145,10 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     ///
     /// `replaces` is `None` for a new agent: the identity must be free, its record
     /// ended ([`AgentState::is_live`](crate::agent::AgentState::is_live) is false),
-    /// or its host's lease over. For a restart it is the epoch that the caller
+    /// or its host's lease buried. For a restart it is the epoch that the caller
     /// holds, which must still be the current one.
     ///
-    /// Whether `lease` itself is in force is not checked: a claim under an ended
+    /// Whether `lease` itself is in force is not checked: a claim under a buried
     /// lease is made, and free for the next one who asks. When a claim fails for
     /// want of an answer, it may have been made all the same. The next one then says
     /// [`ClaimOutcome::Held`] with the caller's own host and request id, and a host
@@ -142,7 +165,54 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
         replaces: Option<Epoch>,
     ) -> Result<ClaimOutcome, RegistryError>;
 
-    /// Puts a claim under a new lease of the same host, after the old one ended.
+    /// Like [`claim`](Registry::claim) for a new agent, and stores its launch in the same
+    /// step, in place of one that is there.
+    ///
+    /// # Errors
+    /// As for [`claim`](Registry::claim); [`RegistryError::Settling`] for a while after
+    /// the registry may have lost claims that it does not know of.
+    async fn accept(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        launch: &Launch,
+    ) -> Result<ClaimOutcome, RegistryError>;
+
+    /// Like [`claim`](Registry::claim), for an agent that has lost its host: its record
+    /// must be live and have this epoch, and its lease must be buried or
+    /// [none](LeaseId::none).
+    ///
+    /// # Errors
+    /// As for [`claim`](Registry::claim) of a restart.
+    async fn adopt(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        epoch: Epoch,
+    ) -> Result<ClaimOutcome, RegistryError>;
+
+    /// Replaces the record of an agent that has no process any more, and puts its claim
+    /// under no lease, so that any host may adopt it.
+    ///
+    /// # Errors
+    /// As for [`update`](Registry::update).
+    async fn hand_over(&self, agent: &AgentInfo) -> Result<(), RegistryError>;
+
+    /// The launch that was stored with the agent, whose epoch must be the given one.
+    /// `None` when there is none, or when the agent has another epoch by now.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn launch(&self, key: &AgentKey, epoch: Epoch) -> Result<Option<Launch>, RegistryError>;
+
+    /// The live records, of all guilds, whose claim is under a buried lease or none.
+    /// Costs a question for each guild.
+    ///
+    /// # Errors
+    /// [`RegistryError`] as for [`register`](Registry::register).
+    async fn orphans(&self) -> Result<Vec<Claimed>, RegistryError>;
+
+    /// Puts a claim under a new lease of the same host, after the old one was buried.
     /// Watchers are told of the agent, for they may have taken it for lost.
     ///
     /// # Errors
@@ -157,7 +227,7 @@ pub trait Registry: Send + Sync + fmt::Debug + 'static {
     /// was released; [`RegistryError::Forgotten`] when the registry lost it.
     async fn update(&self, agent: &AgentInfo) -> Result<(), RegistryError>;
 
-    /// Removes the record, which frees the identity. Its epochs go on growing.
+    /// Removes the record and the launch, which frees the identity. Its epochs go on growing.
     /// Removing what is not there does nothing.
     ///
     /// # Errors
@@ -288,6 +358,15 @@ pub enum RegistryError {
         /// The epoch that the write carried.
         epoch: Epoch,
     },
+    /// The registry has changed a short while ago (it restarted, or another took its
+    /// place), and may have lost claims whose hosts have not come back to it yet.
+    #[error("the registry at {address} has just changed; new agents are taken in {remaining:?}")]
+    Settling {
+        /// Which registry, without its password.
+        address: String,
+        /// How long to wait.
+        remaining: Duration,
+    },
     /// The backend holds something that this version cannot read.
     #[error("the registry holds an entry at {place} that cannot be read: {reason}")]
     Corrupt {
@@ -295,5 +374,29 @@ pub enum RegistryError {
         place: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Too few replicas have what was written, so it may be gone after a failover.
+    #[error(
+        "the registry at {address} has written it, but only {got} of {wanted} replicas have it: \
+         are they connected, and not fewer than REDIS_REPLICAS?"
+    )]
+    NotReplicated {
+        /// Which registry, without its password.
+        address: String,
+        /// How many replicas must have it.
+        wanted: u32,
+        /// How many have it.
+        got: u64,
+    },
+    /// The backend would throw away records when its memory is full.
+    #[error(
+        "the registry at {address} would throw away records when its memory is full: its maxmemory-policy \
+         is {policy}; set it to noeviction"
+    )]
+    WouldEvict {
+        /// Which registry, without its password.
+        address: String,
+        /// The policy that is set.
+        policy: String,
     },
 }

@@ -8,7 +8,9 @@ use guildhall::{
 
 use crate::{
     backends::{Pair, both},
-    fixtures::{SHORT, agent, claim, eventually, guild_id, held, host, host_id, key, lease, register},
+    fixtures::{
+        SHORT, agent, bury, claim, guild_id, held, host, host_id, key, launch, lease, overdue, register,
+    },
 };
 
 both!(
@@ -19,7 +21,10 @@ both!(
     an_epoch_is_above_the_one_that_the_host_held_last,
     an_agent_that_was_released_is_told_from_one_that_was_lost,
     a_restart_replaces_the_current_incarnation_only,
-    a_claim_ends_with_its_lease,
+    a_claim_ends_when_its_lease_is_buried,
+    a_launch_is_kept_as_long_as_its_agent,
+    an_orphan_is_adopted_once_and_nothing_else_is,
+    an_agent_that_was_handed_over_is_an_orphan,
     a_claim_ends_with_its_very_lease_even_if_the_host_is_back,
     a_claim_under_an_ended_lease_protects_nothing,
     a_claim_is_reasserted_under_a_new_lease,
@@ -160,13 +165,15 @@ async fn a_restart_replaces_the_current_incarnation_only([a, b]: Pair) {
     assert_fenced(again(second).await, second, None);
 }
 
-async fn a_claim_ends_with_its_lease([a, b]: Pair) {
+async fn a_claim_ends_when_its_lease_is_buried([a, b]: Pair) {
     let key = key("g", "a");
     a.register(&host("h1"), &lease("l1"), SHORT).await.unwrap();
     register(&*b, "h2", &lease("l2")).await;
     let first = claim(&*a, &key, "h1", &lease("l1")).await;
     held(b.claim(&agent(&key, "h2"), &lease("l2"), None).await.unwrap());
-    eventually("the lease of h1 ends", || async { b.hosts().await.unwrap().len() == 1 }).await;
+    overdue(&*b, &lease("l1")).await;
+    held(b.claim(&agent(&key, "h2"), &lease("l2"), None).await.unwrap());
+    bury(&*b, &lease("l1")).await;
     let second = claim(&*b, &key, "h2", &lease("l2")).await;
     assert!(second > first);
     assert_eq!(read(&*a, &key).await.lease, lease("l2"));
@@ -249,4 +256,84 @@ async fn a_guild_is_listed_sorted([a, b]: Pair) {
     let ids: Vec<_> = listed.iter().map(|claimed| claimed.agent.key.agent.as_str()).collect();
     assert_eq!(ids, ["Z", "a", "agent 10", "agent 2", "b", "é:1/2"]);
     assert!(listed.iter().all(|claimed| claimed.lease == lease("l1")));
+}
+
+async fn accept(registry: &dyn Registry, key: &AgentKey, guild_spec: &str) -> Epoch {
+    match registry.accept(&agent(key, "h1"), &lease("l1"), &launch(key, guild_spec)).await.unwrap() {
+        ClaimOutcome::Claimed(epoch) => epoch,
+        held => panic!("{key} should be free, but {held:?}"),
+    }
+}
+
+async fn a_launch_is_kept_as_long_as_its_agent([a, b]: Pair) {
+    let [one, two] = [key("g", "a"), key("g", "b")];
+    register(&*a, "h1", &lease("l1")).await;
+    let kept = async |key: &AgentKey, epoch| {
+        b.launch(key, epoch).await.unwrap().map(|launch| launch.guild_spec.as_str().to_owned())
+    };
+    assert_eq!(kept(&one, Epoch(1)).await, None);
+    let first = accept(&*a, &one, r#"{"id": "g", "n": 1}"#).await;
+    let second = accept(&*b, &two, r#"{"id": "g", "n": 1}"#).await;
+    assert_eq!(kept(&one, first).await.unwrap(), r#"{"id": "g", "n": 1}"#);
+    assert_eq!(kept(&one, second).await, None, "of another epoch");
+    let found = b.launch(&two, second).await.unwrap().unwrap();
+    assert_eq!((&found.key, found.class_name.as_str()), (&two, "test.Echo"));
+    held(b.accept(&agent(&one, "h2"), &lease("l2"), &launch(&one, "{}")).await.unwrap());
+    assert_eq!(kept(&one, first).await.unwrap(), r#"{"id": "g", "n": 1}"#);
+    // It outlives a restart, and not the agent.
+    let again = a.claim(&agent(&one, "h1"), &lease("l1"), Some(first)).await.unwrap();
+    let ClaimOutcome::Claimed(again) = again else { panic!("its own restart") };
+    assert!(kept(&one, again).await.is_some());
+    a.release(&one, again).await.unwrap();
+    a.release(&two, second).await.unwrap();
+    let bare = claim(&*a, &one, "h1", &lease("l1")).await;
+    assert_eq!(kept(&one, bare).await, None);
+    // The guild's spec went with the last of them, and is needed anew.
+    let third = accept(&*a, &two, r#"{"id": "g", "n": 1}"#).await;
+    assert_eq!(kept(&two, third).await.unwrap(), r#"{"id": "g", "n": 1}"#);
+}
+
+async fn an_orphan_is_adopted_once_and_nothing_else_is([a, b]: Pair) {
+    let [lost, kept] = [key("g", "lost"), key("other", "kept")];
+    a.register(&host("h1"), &lease("l1"), SHORT).await.unwrap();
+    register(&*b, "h2", &lease("l2")).await;
+    let first = accept(&*a, &lost, "{}").await;
+    claim(&*b, &kept, "h2", &lease("l2")).await;
+    let adopt = async |epoch| b.adopt(&agent(&lost, "h2"), &lease("l2"), epoch).await;
+    overdue(&*b, &lease("l1")).await;
+    assert_eq!(b.orphans().await.unwrap(), []);
+    held(adopt(first).await.unwrap());
+    bury(&*b, &lease("l1")).await;
+    let orphans = b.orphans().await.unwrap();
+    assert_eq!(orphans.len(), 1);
+    assert_eq!((&orphans[0].agent.key, orphans[0].agent.epoch), (&lost, first));
+    held(adopt(Epoch(first.0 + 7)).await.unwrap());
+    let ClaimOutcome::Claimed(second) = adopt(first).await.unwrap() else { panic!("it is an orphan") };
+    assert!(second > first);
+    held(adopt(first).await.unwrap());
+    held(adopt(second).await.unwrap());
+    assert_eq!(b.orphans().await.unwrap(), []);
+    assert!(b.launch(&lost, second).await.unwrap().is_some());
+    // One that was stopped does not come back.
+    b.release(&lost, second).await.unwrap();
+    assert_fenced(adopt(second).await, second, None);
+}
+
+async fn an_agent_that_was_handed_over_is_an_orphan([a, b]: Pair) {
+    let key = key("g", "a");
+    register(&*a, "h1", &lease("l1")).await;
+    register(&*b, "h2", &lease("l2")).await;
+    let first = accept(&*a, &key, "{}").await;
+    let waiting = AgentInfo { state: AgentState::Waiting, epoch: first, ..agent(&key, "h1") };
+    assert_fenced(
+        a.hand_over(&AgentInfo { epoch: Epoch(7777), ..waiting.clone() }).await,
+        Epoch(7777),
+        Some(first),
+    );
+    a.hand_over(&waiting).await.unwrap();
+    assert_eq!(b.orphans().await.unwrap().len(), 1);
+    let adopted = b.adopt(&agent(&key, "h2"), &lease("l2"), first).await.unwrap();
+    assert!(matches!(adopted, ClaimOutcome::Claimed(epoch) if epoch > first));
+    assert_fenced(a.update(&waiting).await, first, Some(Epoch(first.0 + 1)));
+    assert_eq!(read(&*a, &key).await.lease, lease("l2"));
 }

@@ -5,10 +5,11 @@ use std::{future::Future, time::Duration};
 use futures::{Stream, StreamExt};
 use guildhall::{
     agent::{AgentInfo, AgentState},
-    host::{HostInfo, HostLoad, LeaseId},
+    host::{HostInfo, HostLoad, LeaseId, LeaseTerms},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    launch::{Json, Launch},
     placement::{PolicyIdentity, Sha256Digest},
-    registry::{ClaimOutcome, Registration, Registry},
+    registry::{Burial, ClaimOutcome, Overdue, Registration, Registry},
 };
 
 /// Longer than any test runs.
@@ -46,6 +47,7 @@ pub(crate) fn host(id: &str) -> HostInfo {
         draining: false,
         load: HostLoad { cpu_fraction: 0.25, memory_total: 1 << 40, ..HostLoad::default() },
         policy: PolicyIdentity { name: "round-robin".to_owned(), sha256: Sha256Digest::of(b"a policy") },
+        terms: LeaseTerms::default(),
     }
 }
 
@@ -64,12 +66,43 @@ pub(crate) fn agent(key: &AgentKey, host: &str) -> AgentInfo {
         last_exit: None,
         request_id: "6f9619ff8b86d011b42d00c04fc964ff".to_owned(),
         placed_by: None,
+        failed_on: Vec::new(),
     }
 }
 
 pub(crate) async fn register(registry: &dyn Registry, id: &str, lease: &LeaseId) {
     let answer = registry.register(&host(id), lease, LONG).await.unwrap();
     assert_eq!(answer, Registration::Registered);
+}
+
+/// A launch whose guild's spec is as given.
+pub(crate) fn launch(key: &AgentKey, guild_spec: &str) -> Launch {
+    let spec = format!(
+        r#"{{"id":{:?},"name":"A","description":"An agent","class_name":"test.Echo"}}"#,
+        key.agent.as_str()
+    );
+    let launch = Launch::from_agent_spec(key.guild.clone(), spec.as_bytes()).unwrap();
+    Launch { guild_spec: Json::parse("guild_spec", guild_spec.as_bytes()).unwrap(), ..launch }
+}
+
+/// Waits until a lease is overdue.
+pub(crate) async fn overdue(registry: &dyn Registry, lease: &LeaseId) -> Overdue {
+    let asking = async {
+        loop {
+            let found = registry.overdue().await.unwrap().into_iter().find(|it| it.lease == *lease);
+            if let Some(found) = found {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("the lease ends")
+}
+
+/// Waits until a lease is overdue, and buries it.
+pub(crate) async fn bury(registry: &dyn Registry, lease: &LeaseId) {
+    let overdue = overdue(registry, lease).await;
+    assert_eq!(registry.bury(&overdue, LONG).await.unwrap(), Burial::Buried);
 }
 
 /// Claims what is free; the epoch.

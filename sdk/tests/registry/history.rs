@@ -8,14 +8,14 @@ use guildhall::{
     agent::{AgentEvent, AgentInfo, AgentState},
     host::{HostEvent, HostInfo, HostLoad, LeaseId},
     ids::{AgentKey, Epoch},
-    registry::{ClaimOutcome, RedisRegistry, Registration, Registry},
+    registry::{ClaimOutcome, RedisRegistry, Registration, Registry, RegistryError},
 };
 use proptest::prelude::*;
 use redis::AsyncCommands;
 
 use crate::{
     backends,
-    fixtures::{LONG, agent, guild_id, host, host_id, key, lease, next, register},
+    fixtures::{LONG, agent, guild_id, host, host_id, key, launch, lease, next, register},
 };
 
 const HOSTS: usize = 3;
@@ -40,6 +40,11 @@ enum Operation {
     Leave { host: usize, lease: Pick },
     Hosts,
     Claim { agent: usize, host: usize, lease: Pick, replaces: Option<Pick>, held: Option<Pick> },
+    Accept { agent: usize, host: usize, lease: Pick },
+    Adopt { agent: usize, host: usize, lease: Pick, epoch: Pick },
+    HandOver { agent: usize, epoch: Pick },
+    Launch { agent: usize, epoch: Pick },
+    Orphans,
     Reassert { agent: usize, epoch: Pick, host: usize },
     Update { agent: usize, epoch: Pick, state: AgentState },
     Release { agent: usize, epoch: Pick },
@@ -74,6 +79,13 @@ fn operation() -> impl Strategy<Value = Operation> {
             prop::option::weighted(0.3, pick()),
         )
             .prop_map(|(agent, host, lease, replaces, held)| Claim { agent, host, lease, replaces, held }),
+        3 => (agent.clone(), host.clone(), pick())
+            .prop_map(|(agent, host, lease)| Accept { agent, host, lease }),
+        3 => (agent.clone(), host.clone(), pick(), pick())
+            .prop_map(|(agent, host, lease, epoch)| Adopt { agent, host, lease, epoch }),
+        2 => (agent.clone(), pick()).prop_map(|(agent, epoch)| HandOver { agent, epoch }),
+        1 => (agent.clone(), pick()).prop_map(|(agent, epoch)| Launch { agent, epoch }),
+        1 => Just(Orphans),
         2 => (agent.clone(), pick(), host.clone())
             .prop_map(|(agent, epoch, host)| Reassert { agent, epoch, host }),
         4 => (agent.clone(), pick(), state())
@@ -161,7 +173,7 @@ async fn step(
             let report = running
                 .map(|running| HostInfo { load: HostLoad { running, ..HostLoad::default() }, ..host(&id) });
             let lease = past.lease(*number, *lease);
-            only(said(&registry.renew(&host_id(&id), &lease, LONG, report.as_ref()).await))
+            only(said(&registry.renew(&host_id(&id), &lease, LONG, 0, report.as_ref()).await))
         }
         Operation::Leave { host, lease } => {
             let lease = past.lease(*host, *lease);
@@ -179,11 +191,32 @@ async fn step(
             let held = held.map_or(Epoch(0), |held| past.held(*agent, held));
             let claim = AgentInfo { epoch: held, ..own_agent(*agent, *host) };
             let answer = registry.claim(&claim, &past.lease(*host, *lease), replaces).await;
-            let epoch = match &answer {
-                Ok(ClaimOutcome::Claimed(epoch)) => Some(*epoch),
-                _ => None,
-            };
-            (said(&answer), None, epoch)
+            (said(&answer), None, claimed(&answer))
+        }
+        Operation::Accept { agent, host, lease } => {
+            let (info, lease) = (own_agent(*agent, *host), past.lease(*host, *lease));
+            let launch = launch(&info.key, &format!("{{\"step\": {}}}", past.steps));
+            let answer = registry.accept(&info, &lease, &launch).await;
+            (said(&answer), None, claimed(&answer))
+        }
+        Operation::Adopt { agent, host, lease, epoch } => {
+            let (info, lease) = (own_agent(*agent, *host), past.lease(*host, *lease));
+            let answer = registry.adopt(&info, &lease, past.epoch(*agent, *epoch)).await;
+            (said(&answer), None, claimed(&answer))
+        }
+        Operation::HandOver { agent, epoch } => {
+            let epoch = past.epoch(*agent, *epoch);
+            let waiting = AgentInfo { epoch, state: AgentState::Waiting, ..own_agent(*agent, 0) };
+            only(said(&registry.hand_over(&waiting).await))
+        }
+        Operation::Launch { agent, epoch } => {
+            let found = registry.launch(&agent_key(*agent), past.epoch(*agent, *epoch)).await.unwrap();
+            only(said(&found.map(|launch| launch.guild_spec.as_str().to_owned())))
+        }
+        Operation::Orphans => {
+            let mut orphans = registry.orphans().await.unwrap();
+            orphans.sort_by(|a, b| a.agent.key.cmp(&b.agent.key));
+            only(said(&orphans))
         }
         Operation::Reassert { agent, epoch, host } => {
             let lease = past.lease(*host, Pick::Newest);
@@ -201,6 +234,13 @@ async fn step(
         Operation::Agent { agent } => only(said(&registry.agent(&agent_key(*agent)).await)),
         Operation::Guild { agent } => only(said(&registry.agents_in_guild(&agent_key(*agent).guild).await)),
         Operation::Ticket { host } => only(said(&registry.ticket(&host_name(*host)).await)),
+    }
+}
+
+fn claimed(answer: &Result<ClaimOutcome, RegistryError>) -> Option<Epoch> {
+    match answer {
+        Ok(ClaimOutcome::Claimed(epoch)) => Some(*epoch),
+        _ => None,
     }
 }
 
@@ -260,7 +300,12 @@ async fn counting_from_zero() -> RedisRegistry {
     for guild in ["g1", "g2"] {
         let epochs = format!("{}:{{g:{guild}}}:epochs", options.prefix);
         let zero = [("since", 0), ("last", 0)];
-        let () = registry.connection().hset_multiple(epochs, &zero).await.unwrap();
+        let () = registry.connection().await.unwrap().hset_multiple(epochs, &zero).await.unwrap();
+        // Also agents that were claimed without a launch are looked for.
+        let guilds = format!("{}:{{hosts}}:guilds", options.prefix);
+        let now = u32::MAX;
+        let () =
+            registry.connection().await.unwrap().zadd(guilds, guild, u64::from(now) * 1000).await.unwrap();
     }
     registry
 }
@@ -284,7 +329,11 @@ proptest! {
                 if let (Operation::Register { host, .. }, Some(lease)) = (operation, lease) {
                     past.leases[*host].push(lease);
                 }
-                if let (Operation::Claim { agent, .. }, Some(epoch)) = (operation, epoch) {
+                if let (
+                    Operation::Claim { agent, .. } | Operation::Accept { agent, .. } | Operation::Adopt { agent, .. },
+                    Some(epoch),
+                ) = (operation, epoch)
+                {
                     past.epochs[*agent].push(epoch);
                 }
             }

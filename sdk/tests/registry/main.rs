@@ -3,6 +3,7 @@
 
 mod backends;
 mod fixtures;
+mod forms;
 mod history;
 mod races;
 mod redis;

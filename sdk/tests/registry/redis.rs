@@ -103,13 +103,13 @@ async fn calls_fail_clearly_while_redis_is_away_and_work_when_it_is_back() {
     let begun = Instant::now();
     for _ in 0..3 {
         assert_unreachable(registry.hosts().await);
-        assert_unreachable(registry.renew(&host_id("h1"), &lease("l1"), LONG, None).await);
+        assert_unreachable(registry.renew(&host_id("h1"), &lease("l1"), LONG, 0, None).await);
         assert_unreachable(registry.claim(&agent(&key("g", "a"), "h1"), &lease("l1"), None).await);
     }
     assert!(begun.elapsed() < Duration::from_secs(4), "no call waits for its timeout");
     server.restart().unwrap();
     // The very first call afterwards works, however many failed before.
-    let ended = registry.renew(&host_id("h1"), &lease("l1"), LONG, None).await;
+    let ended = registry.renew(&host_id("h1"), &lease("l1"), LONG, 0, None).await;
     assert!(matches!(ended, Err(RegistryError::LeaseEnded { .. })), "its data is gone: {ended:?}");
     register(&registry, "h1", &lease("l2")).await;
 }
@@ -150,7 +150,7 @@ async fn scripts_that_redis_forgot_are_sent_again() {
     let registry = connect(&server, &fresh_options()).await;
     register(&registry, "h1", &lease("l1")).await;
     run(&server, &["SCRIPT", "FLUSH"]).await;
-    registry.renew(&host_id("h1"), &lease("l1"), LONG, Some(&host("h1"))).await.unwrap();
+    registry.renew(&host_id("h1"), &lease("l1"), LONG, 0, Some(&host("h1"))).await.unwrap();
 }
 
 #[tokio::test]
@@ -288,27 +288,25 @@ async fn a_host_that_cannot_be_read_is_named_and_hides_no_other_from_a_watch() {
     }
     let mut watch = registry.watch_hosts();
     assert!(matches!(next(&mut watch).await, HostEvent::Snapshot(hosts) if hosts.len() == 1));
-    registry.renew(&host_id("bad"), &lease("l1"), LONG, Some(&host("bad"))).await.unwrap();
+    registry.renew(&host_id("bad"), &lease("l1"), LONG, 0, Some(&host("bad"))).await.unwrap();
     assert!(matches!(next(&mut watch).await, HostEvent::Changed(host) if host.info.id == host_id("bad")));
     assert_eq!(registry.hosts().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn hosts_that_ended_long_ago_are_forgotten_a_few_at_a_time() {
+async fn leases_that_were_buried_long_ago_are_forgotten_a_few_at_a_time() {
     let options = fresh_options();
     let registry = connect(&SHARED, &options).await;
-    let [leases, records] = ["leases", "records"].map(|name| format!("{}:{{hosts}}:{name}", options.prefix));
+    let buried = format!("{}:{{hosts}}:buried", options.prefix);
     let mut redis = raw(&SHARED).await;
     for n in 0..6 {
-        redis::cmd("ZADD").arg(&leases).arg(1_000_000).arg(n).exec_async(&mut redis).await.unwrap();
-        redis::cmd("HSET").arg(&records).arg(n).arg("old 0 {}").exec_async(&mut redis).await.unwrap();
+        redis::cmd("ZADD").arg(&buried).arg(1_000_000).arg(n).exec_async(&mut redis).await.unwrap();
     }
     register(&registry, "h1", &lease("l1")).await;
-    for (report, left) in [(None, 7), (Some(host("h1")), 3), (Some(host("h1")), 1), (Some(host("h1")), 1)] {
-        registry.renew(&host_id("h1"), &lease("l1"), LONG, report.as_ref()).await.unwrap();
-        let sizes: (usize, usize) =
-            redis::pipe().zcard(&leases).hlen(&records).query_async(&mut redis).await.unwrap();
-        assert_eq!(sizes, (left, left));
+    for (report, left) in [(None, 6), (Some(host("h1")), 2), (Some(host("h1")), 0)] {
+        registry.renew(&host_id("h1"), &lease("l1"), LONG, 0, report.as_ref()).await.unwrap();
+        let size: usize = redis::cmd("ZCARD").arg(&buried).query_async(&mut redis).await.unwrap();
+        assert_eq!(size, left);
     }
 }
 

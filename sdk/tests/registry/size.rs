@@ -36,7 +36,7 @@ async fn an_agent_costs_about_half_a_kilobyte() {
         let epoch = claim(&registry, &agent.key, "agent-host-7d9f8b6c5d-x2x4q", &held).await;
         registry.update(&AgentInfo { epoch, ..agent }).await.unwrap();
     }
-    let mut redis = registry.connection();
+    let mut redis = registry.connection().await.unwrap();
     let mut memory = async |key: &str| -> u64 {
         let question = ["USAGE", key, "SAMPLES", "0"];
         redis::cmd("MEMORY").arg(&question).query_async(&mut redis).await.unwrap()

@@ -62,9 +62,9 @@ async fn a_fleet_is_watched([a, b]: Pair) {
 
     register(&*a, "h2", &lease("l2")).await;
     assert_eq!(changed(next(&mut watch).await), ("h2".to_owned(), 0));
-    a.renew(&host_id("h2"), &lease("l2"), LONG, None).await.unwrap();
+    a.renew(&host_id("h2"), &lease("l2"), LONG, 0, None).await.unwrap();
     let busy = HostInfo { load: HostLoad { running: 5, ..HostLoad::default() }, ..host("h2") };
-    a.renew(&host_id("h2"), &lease("l2"), LONG, Some(&busy)).await.unwrap();
+    a.renew(&host_id("h2"), &lease("l2"), LONG, 0, Some(&busy)).await.unwrap();
     assert_eq!(changed(next(&mut watch).await), ("h2".to_owned(), 5));
     a.leave(&host_id("h1"), &lease("l2")).await.unwrap();
     a.leave(&host_id("h1"), &lease("l1")).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_lease_that_ends_is_noticed([a, b]: Pair) {
     // Also one that came later, and one that was renewed in silence.
     a.register(&host("h2"), &lease("l2"), SHORT).await.unwrap();
     assert_eq!(changed(next(&mut watch).await), ("h2".to_owned(), 0));
-    a.renew(&host_id("h2"), &lease("l2"), SHORT, None).await.unwrap();
+    a.renew(&host_id("h2"), &lease("l2"), SHORT, 0, None).await.unwrap();
     assert_eq!(next(&mut watch).await, HostEvent::Removed(host_id("h2")));
     assert_eq!(b.hosts().await.unwrap().len(), 1);
     register(&*a, "h2", &lease("l3")).await;
@@ -96,7 +96,7 @@ async fn a_lease_kept_alive_in_silence_is_not_taken_for_ended([a, b]: Pair) {
     assert!(matches!(next(&mut watch).await, HostEvent::Snapshot(_)));
     for _ in 0..15 {
         tokio::time::sleep(SHORT / 10).await;
-        a.renew(&host_id("h1"), &lease("l1"), SHORT, None).await.unwrap();
+        a.renew(&host_id("h1"), &lease("l1"), SHORT, 0, None).await.unwrap();
     }
     let quiet = tokio::time::timeout(Duration::from_millis(10), watch.next()).await;
     assert!(quiet.is_err(), "{quiet:?}");

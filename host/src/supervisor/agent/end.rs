@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use guildhall::agent::{AgentInfo, AgentState, LastExit};
+use guildhall::{
+    agent::{AgentInfo, AgentState, LastExit},
+    registry::RegistryError,
+};
 use tokio::time::Instant;
 
 use super::{
     super::{
+        Handed,
         error::{CreateError, StopError},
         incarnation::Incarnation,
         output::Source,
@@ -15,8 +19,18 @@ use super::{
     },
     Agent, Command, End, Ended, Event, Interrupt,
 };
+use crate::tenure::Standing;
 
-const DRAINED: &str = "its host was drained";
+const HANDED_OVER: &str = "handed over to another host";
+const UNTENURED: &str = "the host could not renew its lease";
+
+impl Ended {
+    /// Made to end, or not started, because the host had no tenure.
+    pub(super) fn untenured(reason: String) -> Self {
+        let exit = LastExit { reason, ..LastExit::default() };
+        Self { exit, success: false, ready_for: Duration::ZERO, untenured: true }
+    }
+}
 
 impl Agent {
     /// Ends the process, if there is one, the way the interrupt asks for.
@@ -31,7 +45,7 @@ impl Agent {
             && let Some(exit) = &mut self.info.last_exit
         {
             // It waits for a restart that will not come.
-            exit.reason = format!("{DRAINED} before a restart; at last it {}", exit.reason);
+            exit.reason = format!("{HANDED_OVER} before a restart; at last it {}", exit.reason);
         }
         if let Some(incarnation) = incarnation {
             let ended = match &interrupt {
@@ -39,12 +53,16 @@ impl Agent {
                 Interrupt::Disowned(_) => self.kill(incarnation, "another host has the agent").await,
                 Interrupt::Abandoned => self.kill(incarnation, "nobody waited for its start").await,
                 Interrupt::Closing => self.kill(incarnation, "the host ends").await,
+                Interrupt::Untenured(_) => self.kill(incarnation, UNTENURED).await,
             };
             self.info.last_exit = Some(ended.exit);
             self.info.pid = None;
         }
         match interrupt {
-            Interrupt::Stop { .. } => End::Stopped,
+            Interrupt::Stop { .. } if self.unwanted => End::Stopped,
+            Interrupt::Stop { .. } => End::HandOver,
+            // Only where there is no process, and then nothing has to end.
+            Interrupt::Untenured(_) => End::HandOver,
             Interrupt::Disowned(error) => End::Disowned(error),
             Interrupt::Abandoned => End::Undone(CreateError::Abandoned),
             Interrupt::Closing => End::Closing,
@@ -60,12 +78,16 @@ impl Agent {
         loop {
             match self.next(Some(&mut incarnation), Some(deadline)).await {
                 Event::Ended => return self.finish(incarnation, Some(self.why_stopped())).await,
-                Event::Notice(_) | Event::Written(_) => {}
+                Event::Notice(_) | Event::Written(_) | Event::Standing => {}
+                Event::Interrupt(Interrupt::Untenured(Standing::Held | Standing::Ending)) => {}
                 Event::Interrupt(Interrupt::Stop { grace }) => {
                     deadline = deadline.min(Instant::now() + grace)
                 }
                 Event::Interrupt(Interrupt::Abandoned) => {}
-                Event::Deadline | Event::Interrupt(Interrupt::Disowned(_) | Interrupt::Closing) => {
+                Event::Deadline
+                | Event::Interrupt(
+                    Interrupt::Disowned(_) | Interrupt::Closing | Interrupt::Untenured(Standing::Over),
+                ) => {
                     let reason = format!("{}, by force after its grace", self.why_stopped());
                     return self.kill(incarnation, &reason).await;
                 }
@@ -74,7 +96,22 @@ impl Agent {
     }
 
     fn why_stopped(&self) -> &'static str {
-        if self.unwanted { "stopped" } else { DRAINED }
+        match (self.unwanted, self.handed.is_empty()) {
+            (true, _) => "stopped",
+            (false, false) => HANDED_OVER,
+            (false, true) => UNTENURED,
+        }
+    }
+
+    /// Ends the process because of the host's tenure: in peace while there is time.
+    pub(super) async fn end_untenured(&mut self, incarnation: Incarnation, standing: Standing) -> Ended {
+        let ended = match standing {
+            Standing::Over => self.kill(incarnation, UNTENURED).await,
+            // The end of the tenure cuts its grace short.
+            Standing::Held | Standing::Ending => self.terminate(incarnation, self.usual_grace()).await,
+        };
+        self.info.pid = None;
+        Ended { untenured: !self.unwanted && self.handed.is_empty(), ..ended }
     }
 
     pub(super) async fn kill(&mut self, incarnation: Incarnation, reason: &str) -> Ended {
@@ -96,6 +133,7 @@ impl Agent {
             exit: LastExit { code, signal, reason, stderr },
             success: forced.is_none() && exit.is_success(),
             ready_for,
+            untenured: false,
         }
     }
 
@@ -103,9 +141,11 @@ impl Agent {
     pub(super) async fn close(mut self, end: End) {
         match end {
             End::Undone(error) => self.give_up(error).await,
+            End::Stopped => self.give_up(CreateError::Stopped).await,
             // A create that still waits is told, and nothing of it is kept.
-            End::Stopped if self.unwanted || self.start.is_some() => self.give_up(CreateError::Stopped).await,
-            End::Stopped => self.fail().await,
+            End::HandOver if self.start.is_some() => self.give_up(CreateError::Draining).await,
+            End::HandOver => self.hand_over().await,
+            End::NotAdopted(error) => self.leave(error),
             End::Disowned(error) => {
                 tracing::warn!(agent = %self.info.key, %error, "the agent was taken over or released");
                 self.leave(error.into());
@@ -114,7 +154,11 @@ impl Agent {
             End::Closing => {
                 if !self.shared.leave_claims() {
                     if self.start.is_none() {
-                        return self.fail().await;
+                        self.info.state = AgentState::Waiting;
+                        if let Err(error) = self.shared.registry.hand_over(&self.info).await {
+                            tracing::warn!(agent = %self.info.key, %error, "the agent waits for the host's lease to end");
+                        }
+                        return self.leave(CreateError::ShuttingDown);
                     }
                     let released = self.claim.release(&self.info, &*self.shared.registry).await;
                     if let Err(error) = released {
@@ -126,12 +170,54 @@ impl Agent {
         }
     }
 
-    /// Keeps an agent that was accepted and that its host ends: nobody asked for its
-    /// end, so whoever launched it must be able to learn of it.
-    async fn fail(mut self) {
-        self.info.state = AgentState::Failed;
+    /// Gives the agent to whichever host takes it, however long the registry is away.
+    /// Those who wait are told of the first failure.
+    async fn hand_over(mut self) {
+        if let Some(in_doubt) = self.recorder.clear() {
+            self.claim = in_doubt;
+        }
+        self.info.state = AgentState::Waiting;
         self.info.pid = None;
-        self.keep_record().await;
+        self.show();
+        let mut waits = retry_waits(self.shared.config.registry_retry);
+        loop {
+            let source = match self.shared.registry.hand_over(&self.info).await {
+                Ok(()) => break,
+                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
+                    tracing::warn!(agent = %self.info.key, %error, "the agent is another's already");
+                    return self.leave(error.into());
+                }
+                Err(error) => Arc::new(error),
+            };
+            tracing::warn!(agent = %self.info.key, error = %source, "the agent is handed over later");
+            let failed = StopError::Registry { key: self.info.key.clone(), source };
+            for answer in self.handed.drain(..) {
+                drop(answer.send(Err(failed.clone())));
+            }
+            let until = Instant::now() + waits.next().unwrap_or_default();
+            match self.next(None, Some(until)).await {
+                Event::Interrupt(Interrupt::Closing) => return self.leave(CreateError::ShuttingDown),
+                Event::Interrupt(Interrupt::Disowned(error)) => return self.leave(error.into()),
+                Event::Interrupt(Interrupt::Stop { .. }) if self.unwanted => {
+                    return self.give_up(CreateError::Stopped).await;
+                }
+                _ => {}
+            }
+        }
+        tracing::info!(agent = %self.info.key, epoch = %self.info.epoch, "the agent waits for another host");
+        let handed = Handed { record: self.info.clone(), launch: Arc::clone(&self.launch) };
+        if self.handed.is_empty() {
+            // It restarted in vain here. Who takes it is not this task's affair; one that
+            // nobody takes is an orphan, which every host looks for.
+            if let Some(elsewhere) = self.shared.elsewhere.get().cloned() {
+                self.shared.tasks.spawn(async move { elsewhere.adopt(handed).await });
+            }
+        } else {
+            for answer in self.handed.drain(..) {
+                drop(answer.send(Ok(handed.clone())));
+            }
+        }
+        self.leave(CreateError::Draining);
     }
 
     /// Gives the identity back, however long the registry is away. Those who wait
@@ -194,6 +280,9 @@ impl Agent {
         for answer in self.stops.drain(..) {
             drop(answer.send(Ok(self.info.clone())));
         }
+        for answer in self.handed.drain(..) {
+            drop(answer.send(Err(StopError::NotFound { key: self.info.key.clone() })));
+        }
         self.commands.close();
         self.shared.table.ended(&self.info);
     }
@@ -204,12 +293,17 @@ impl Agent {
         self.refuse_start(error);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Stop { answer, .. } | Command::Drain { answer, .. } = command {
-                self.stops.push(answer);
+            match command {
+                Command::Stop { answer, .. } => self.stops.push(answer),
+                Command::HandOver { answer, .. } => self.handed.push(answer),
+                Command::Disowned { .. } => {}
             }
         }
         for answer in self.stops.drain(..) {
             drop(answer.send(Ok(self.info.clone())));
+        }
+        for answer in self.handed.drain(..) {
+            drop(answer.send(Err(StopError::NotFound { key: self.info.key.clone() })));
         }
         if let Some(answer) = self.disowned.take() {
             let _ = answer.send(());

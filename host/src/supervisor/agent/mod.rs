@@ -21,7 +21,7 @@ mod start;
 use std::{sync::Arc, time::Duration};
 
 use guildhall::{
-    agent::{AgentInfo, LastExit},
+    agent::{AgentInfo, AgentState, LastExit},
     ids::Epoch,
     launch::Launch,
     registry::RegistryError,
@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    Handed, Shared,
     claim::Claim,
     error::{CreateError, StopError},
     guild_specs::Holder,
@@ -44,28 +44,32 @@ use super::{
     restart::Restarts,
     table::StartOutcome,
 };
-use crate::runner::Runner;
+use crate::{
+    runner::Runner,
+    tenure::{Standing, Term},
+};
 
 /// What others ask of an agent's task.
 #[derive(Debug)]
 pub(super) enum Command {
     /// To stop the agent. `grace` is the caller's wish.
     Stop { grace: Option<Duration>, answer: StopAnswer },
-    /// To end because the host does: as a stop, but the agent is recorded as failed
-    /// rather than forgotten. `at_most` bounds its grace.
-    Drain { at_most: Duration, answer: StopAnswer },
+    /// To end here and be handed over to any host that takes it. `at_most` bounds its
+    /// grace.
+    HandOver { at_most: Duration, answer: HandAnswer },
     /// The registry refused to reassert the claim of `epoch`. The answer comes when
     /// that was the agent's end, and is dropped when it was not.
     Disowned { epoch: Epoch, error: RegistryError, answer: oneshot::Sender<()> },
 }
 
 pub(super) type StopAnswer = oneshot::Sender<Result<AgentInfo, StopError>>;
+pub(super) type HandAnswer = oneshot::Sender<Result<Handed, StopError>>;
 
 /// What an agent is made of.
 pub(super) struct Agent {
     pub(super) shared: Arc<Shared>,
     pub(super) runner: Arc<Runner>,
-    pub(super) launch: Launch,
+    pub(super) launch: Arc<Launch>,
     /// Its share in the guild's spec.
     pub(super) _guild_spec: Option<Holder>,
     pub(super) info: AgentInfo,
@@ -77,7 +81,15 @@ pub(super) struct Agent {
     pub(super) claim: Claim,
     pub(super) restarts: Restarts,
     pub(super) recorder: Recorder,
+    /// What the host's tenure asks for.
+    pub(super) term: watch::Receiver<Term>,
+    /// The tenure in which the present process was started.
+    pub(super) started_in: u64,
+    /// The incarnation on another host that the first claim succeeds.
+    pub(super) succeeds: Option<Epoch>,
     pub(super) stops: Vec<StopAnswer>,
+    /// Who waits for it to be handed over.
+    pub(super) handed: Vec<HandAnswer>,
     /// Whether a user asked for its end; nobody needs to hear of it then.
     pub(super) unwanted: bool,
     pub(super) disowned: Option<oneshot::Sender<()>>,
@@ -89,6 +101,8 @@ enum Event {
     Notice(Notice),
     Written(Written),
     Deadline,
+    /// The standing of the host has changed, while there is no process.
+    Standing,
     Interrupt(Interrupt),
 }
 
@@ -98,6 +112,8 @@ enum Interrupt {
     Disowned(RegistryError),
     Abandoned,
     Closing,
+    /// The host's tenure is about to end, or over.
+    Untenured(Standing),
 }
 
 /// How an agent's life ended.
@@ -105,6 +121,10 @@ enum End {
     /// The first start came to nothing.
     Undone(CreateError),
     Stopped,
+    /// It is to go on, on another host.
+    HandOver,
+    /// It was to be taken over from another host, and was not.
+    NotAdopted(CreateError),
     /// Another host has it now, or it was stopped by way of the registry.
     Disowned(RegistryError),
     /// It will not be started again; its state says how it went.
@@ -118,6 +138,8 @@ struct Ended {
     exit: LastExit,
     success: bool,
     ready_for: Duration,
+    /// It was made to end, for the host had no tenure: no fault of the agent's.
+    untenured: bool,
 }
 
 /// Somebody claimed or released the agent, rather than the registry lost it.
@@ -134,7 +156,11 @@ impl Agent {
     }
 
     async fn run(&mut self) -> End {
-        let mut incarnation = match self.first_start().await {
+        let first = match self.succeeds {
+            Some(epoch) => self.adopt(epoch).await,
+            None => self.first_start().await,
+        };
+        let mut incarnation = match first {
             Ok(incarnation) => incarnation,
             Err(end) => return end,
         };
@@ -157,6 +183,10 @@ impl Agent {
         loop {
             match self.next(Some(&mut incarnation), deadline).await {
                 Event::Written(_) => self.answer_start(),
+                Event::Standing => {}
+                Event::Interrupt(Interrupt::Untenured(standing)) => {
+                    return Ok(self.end_untenured(incarnation, standing).await);
+                }
                 Event::Notice(notice) if notice.trigger => {
                     return Ok(self.kill(incarnation, "watchdog: the agent asked for its end").await);
                 }
@@ -179,6 +209,8 @@ impl Agent {
 
     /// The one place where the task waits.
     async fn next(&mut self, mut incarnation: Option<&mut Incarnation>, deadline: Option<Instant>) -> Event {
+        let has_process = incarnation.is_some();
+        let ending = self.info.state == AgentState::Stopping;
         loop {
             let source = Source { key: &self.info.key, epoch: self.info.epoch };
             let interrupt = tokio::select! {
@@ -188,8 +220,8 @@ impl Agent {
                         self.stops.push(answer);
                         Interrupt::Stop { grace: grace.unwrap_or_else(|| self.usual_grace()) }
                     }
-                    Command::Drain { at_most, answer } => {
-                        self.stops.push(answer);
+                    Command::HandOver { at_most, answer } => {
+                        self.handed.push(answer);
                         Interrupt::Stop { grace: self.usual_grace().min(at_most) }
                     }
                     Command::Disowned { epoch, error, answer }
@@ -226,6 +258,10 @@ impl Agent {
                     }
                     Interrupt::Abandoned
                 }
+                standing = untenured(&mut self.term, self.started_in, has_process, ending) => match standing {
+                    Some(standing) => Interrupt::Untenured(standing),
+                    None => return Event::Standing,
+                },
                 () = self.shared.closing.cancelled() => Interrupt::Closing,
                 () = reached(deadline) => return Event::Deadline,
             };
@@ -294,6 +330,33 @@ async fn sign(incarnation: Option<&mut Incarnation>, source: &Source<'_>) -> Sig
     match incarnation {
         Some(incarnation) => incarnation.sign(source).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until the tenure says that a process must end: `None` when there is none, and the
+/// standing has changed. One that is `ending` is only told that time is up.
+async fn untenured(
+    term: &mut watch::Receiver<Term>,
+    started_in: u64,
+    has_process: bool,
+    ending: bool,
+) -> Option<Standing> {
+    loop {
+        let now = *term.borrow_and_update();
+        if has_process {
+            if now.standing == Standing::Over || now.number != started_in {
+                return Some(Standing::Over);
+            }
+            if now.standing == Standing::Ending && !ending {
+                return Some(Standing::Ending);
+            }
+        }
+        if term.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if !has_process {
+            return None;
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use guildhall_proto::v1::agent_host_service_client::AgentHostServiceClient;
+use guildhall_proto::v1::{
+    agent_host_service_client::AgentHostServiceClient, peer_service_client::PeerServiceClient,
+};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -38,6 +40,15 @@ impl Channels {
     /// # Errors
     /// A fault when the host's endpoint is not an address.
     pub(super) fn client(&self, host: &HostInfo) -> Result<Client, Fault> {
+        Ok(Client::new(self.channel(host)?).max_encoding_message_size(MAX_LAUNCH_BYTES))
+    }
+
+    /// Like [`client`](Self::client), for what hosts ask of each other.
+    pub(super) fn peer(&self, host: &HostInfo) -> Result<PeerServiceClient<Channel>, Fault> {
+        Ok(PeerServiceClient::new(self.channel(host)?))
+    }
+
+    fn channel(&self, host: &HostInfo) -> Result<Channel, Fault> {
         let mut by_host = self.lock();
         let channel = match by_host.get(&host.id) {
             Some((endpoint, channel)) if *endpoint == host.endpoint => channel.clone(),
@@ -47,7 +58,7 @@ impl Channels {
                 channel
             }
         };
-        Ok(Client::new(channel).max_encoding_message_size(MAX_LAUNCH_BYTES))
+        Ok(channel)
     }
 
     /// Forgets the host's connection; calls under way end by themselves.

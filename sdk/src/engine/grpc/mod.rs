@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `builder.rs` | settings, and the engine's birth |
 //! | `policy.rs` | the policy that decides, and the one that takes its place |
+//! | `adopt.rs` | another host for an agent that has none any more |
 //! | `run.rs` | one launch: place, ask, and on a refusal place again |
 //! | `directory.rs` | questions: from the registry, or from the hosts themselves |
 //! | `channels.rs` | one pooled connection a host |
 
+mod adopt;
 mod builder;
 mod channels;
 mod directory;
@@ -249,7 +251,7 @@ impl Shared {
     /// Stops an agent where it was found.
     async fn stop_found(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
         let Some(host) = self.fleet.get(&agent.host) else {
-            return match agent.state.is_live() {
+            return match agent.state.needs_host() {
                 // Its host holds a lease, so the process is there, but this
                 // engine has not heard of the host: nothing may be forgotten.
                 true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
@@ -262,6 +264,7 @@ impl Shared {
             guild_id: agent.key.guild.to_string(),
             agent_id: agent.key.agent.to_string(),
             grace_ms: None,
+            request_id: uuid::Uuid::new_v4().simple().to_string(),
         };
         let failed = |fault| EngineError::Host { host: host.info.id.clone(), fault };
         let mut client = self.channels.client(&host.info).map_err(failed)?;

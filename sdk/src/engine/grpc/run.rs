@@ -41,7 +41,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
     pub(super) host: HostId,
-    policy: Arc<PolicyIdentity>,
+    pub(super) policy: Arc<PolicyIdentity>,
 }
 
 /// What to do after a host did not answer with a started agent.
@@ -51,7 +51,7 @@ enum Next {
     /// Ask another host, which may take it.
     Elsewhere,
     /// Wait and ask again: a claim is in the way that a host made which cannot be
-    /// reached, and its lease may be about to end.
+    /// reached, and its lease may be about to end; or the registry has just changed.
     Wait,
 }
 
@@ -151,8 +151,8 @@ impl Shared {
                     }
                 }
                 Next::Wait => {
-                    debug!(%host, "the claim of a host that cannot be reached is in the way");
-                    // The same one again: whether the claim's lease has ended, it knows.
+                    debug!(%host, reason = %fault.reason, "the launch waits");
+                    // The same one again: whether it may go on by now, it knows.
                     named.push_front(Chosen { host, policy });
                 }
             }
@@ -164,7 +164,7 @@ impl Shared {
     /// Asks the policy, again and again as long as it has the agent wait. Answers at least
     /// one host.
     #[tracing::instrument(level = "debug", skip_all)]
-    async fn place(
+    pub(super) async fn place(
         &self,
         request: &mut PlacementRequest,
         tried: &[Tried],
@@ -320,6 +320,7 @@ impl Shared {
             FaultReason::TimedOut => {
                 Err(EngineError::Timeout { what: "starting an agent", after: self.timeouts.create })
             }
+            FaultReason::NotSettled => Ok(Next::Wait),
             reason if reason.another_host_may() => Ok(Next::Elsewhere),
             _ => Err(EngineError::NotStarted { key: key.clone(), host: host.clone(), fault: fault.clone() }),
         }
@@ -359,7 +360,7 @@ fn peer(agent: AgentInfo) -> Option<Peer> {
     agent.state.is_live().then_some(Peer { agent: key.agent, name, class_name, host })
 }
 
-fn placement_request(launch: &Launch) -> PlacementRequest {
+pub(super) fn placement_request(launch: &Launch) -> PlacementRequest {
     PlacementRequest {
         name: launch.name.clone(),
         class_name: launch.class_name.clone(),

@@ -21,11 +21,12 @@ use futures::stream::BoxStream;
 use tokio::time::Instant;
 
 use self::state::State;
-use super::{ClaimOutcome, Claimed, Registration, Registry, RegistryError};
+use super::{Burial, ClaimOutcome, Claimed, Overdue, Registration, Registry, RegistryError, Renewed};
 use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentKey, Epoch, GuildId, HostId},
+    launch::Launch,
     placement::{PolicyArtifact, Sha256Digest},
 };
 
@@ -81,14 +82,23 @@ impl Registry for MemoryRegistry {
         host: &HostId,
         lease: &LeaseId,
         length: Duration,
+        view: u64,
         report: Option<&HostInfo>,
-    ) -> Result<(), RegistryError> {
-        self.state().renew(host, lease, length, report)
+    ) -> Result<Renewed, RegistryError> {
+        self.state().renew(host, lease, length, view, report)
     }
 
     async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError> {
         self.state().leave(host, lease);
         Ok(())
+    }
+
+    async fn overdue(&self) -> Result<Vec<Overdue>, RegistryError> {
+        Ok(self.state().overdue())
+    }
+
+    async fn bury(&self, overdue: &Overdue, within: Duration) -> Result<Burial, RegistryError> {
+        Ok(self.state().bury(overdue, within))
     }
 
     async fn hosts(&self) -> Result<Vec<LiveHost>, RegistryError> {
@@ -106,6 +116,36 @@ impl Registry for MemoryRegistry {
         replaces: Option<Epoch>,
     ) -> Result<ClaimOutcome, RegistryError> {
         self.state().claim(agent, lease, replaces)
+    }
+
+    async fn accept(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        launch: &Launch,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        self.state().accept(agent, lease, launch)
+    }
+
+    async fn adopt(
+        &self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        epoch: Epoch,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        self.state().adopt(agent, lease, epoch)
+    }
+
+    async fn hand_over(&self, agent: &AgentInfo) -> Result<(), RegistryError> {
+        self.state().hand_over(agent)
+    }
+
+    async fn launch(&self, key: &AgentKey, epoch: Epoch) -> Result<Option<Launch>, RegistryError> {
+        Ok(self.state().launch(key, epoch))
+    }
+
+    async fn orphans(&self) -> Result<Vec<Claimed>, RegistryError> {
+        Ok(self.state().orphans())
     }
 
     async fn reassert(&self, key: &AgentKey, epoch: Epoch, lease: &LeaseId) -> Result<(), RegistryError> {

@@ -12,16 +12,43 @@ use crate::{
     agent::{AgentEvent, AgentInfo},
     host::{HostEvent, HostInfo, LeaseId, LiveHost},
     ids::{AgentId, AgentKey, Epoch, GuildId, HostId},
+    launch::Launch,
     placement::PolicyArtifact,
-    registry::{ClaimOutcome, Claimed, FORGET_ENDED_AFTER, LONGEST_LEASE, Registration, RegistryError},
+    registry::{
+        Burial, ClaimOutcome, Claimed, FORGET_BURIED_AFTER, LONGEST_LEASE, Member, Overdue, Registration,
+        RegistryError, Renewed, View,
+    },
 };
+
+/// What this registry's times count from.
+struct Start(Instant);
+
+impl Default for Start {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Start {
+    /// A moment as a number, by which the state of a lease can be told from a later one.
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.0).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
 
 /// Everything a registry knows.
 #[derive(Default)]
 pub(super) struct State {
+    start: Start,
     hosts: BTreeMap<HostId, HostEntry>,
     /// When each lease of `hosts` ends or ended, the earliest first.
     ends: BTreeSet<(Instant, HostId)>,
+    /// Overdue leases of hosts that registered under another since.
+    displaced: HashMap<LeaseId, HostEntry>,
+    /// The leases that were buried a short while ago, and when.
+    buried: HashMap<LeaseId, Instant>,
+    /// The newest view, and those before it that a holder may go by.
+    views: BTreeMap<u64, View>,
     host_changes: Topic<HostEvent>,
     guilds: HashMap<GuildId, Guild>,
     tickets: HashMap<String, u64>,
@@ -34,6 +61,8 @@ struct HostEntry {
     lease: LeaseId,
     ends: Instant,
     reported: Instant,
+    /// The numbers of the views that it may go by.
+    views: [u64; 2],
 }
 
 impl HostEntry {
@@ -59,6 +88,7 @@ struct Guild {
     /// registry's, which a host had before.
     since: u64,
     agents: BTreeMap<AgentId, Claimed>,
+    launches: HashMap<AgentId, Launch>,
     changes: Topic<AgentEvent>,
 }
 
@@ -71,14 +101,25 @@ impl State {
         length: Duration,
     ) -> Result<Registration, RegistryError> {
         let now = Instant::now();
-        if let Some(entry) = self.hosts.get(&host.id) {
-            match (entry.in_force(now), entry.lease == *lease) {
-                (true, false) => return Ok(Registration::InUse { remaining: entry.ends - now }),
-                (false, true) => return Err(RegistryError::LeaseEnded { host: host.id.clone() }),
-                (true, true) | (false, false) => {}
+        if self.buried.contains_key(lease) {
+            return Err(RegistryError::LeaseEnded { host: host.id.clone() });
+        }
+        if let Some(entry) = self.hosts.get(&host.id)
+            && entry.lease != *lease
+        {
+            if entry.in_force(now) {
+                return Ok(Registration::InUse { remaining: entry.ends - now });
+            }
+            if let Some(old) = self.hosts.remove(&host.id) {
+                self.ends.remove(&(old.ends, host.id.clone()));
+                self.displaced.insert(old.lease.clone(), old);
             }
         }
+        let is_new = !self.hosts.contains_key(&host.id);
         self.set_host(host, lease, now + length.min(LONGEST_LEASE), now);
+        if is_new {
+            self.review();
+        }
         Ok(Registration::Registered)
     }
 
@@ -87,34 +128,112 @@ impl State {
         host: &HostId,
         lease: &LeaseId,
         length: Duration,
+        view: u64,
         report: Option<&HostInfo>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Renewed, RegistryError> {
         let now = Instant::now();
+        let newest = self.newest_view();
         let entry = match self.hosts.get_mut(host) {
-            Some(entry) if entry.in_force(now) && entry.lease == *lease => entry,
+            Some(entry) if entry.lease == *lease => entry,
             _ => return Err(RegistryError::LeaseEnded { host: host.clone() }),
         };
+        entry.views = [view, newest];
+        let was_in_force = entry.in_force(now);
         match report {
             Some(info) => {
                 self.set_host(info, lease, now + length.min(LONGEST_LEASE), now);
-                self.forget_long_ended(now);
+                self.forget_long_buried(now);
             }
             None => {
                 self.ends.remove(&(entry.ends, host.clone()));
                 entry.ends = now + length.min(LONGEST_LEASE);
                 self.ends.insert((entry.ends, host.clone()));
+                if !was_in_force {
+                    // Watchers have taken it for gone.
+                    let back = entry.live(now);
+                    self.host_changes.publish(|| HostEvent::Changed(back));
+                }
             }
         }
-        Ok(())
+        let view = (view != newest).then(|| self.views.get(&newest).cloned()).flatten();
+        Ok(Renewed { view, forgot: false })
     }
 
     pub(super) fn leave(&mut self, host: &HostId, lease: &LeaseId) {
-        if self.in_force(host, lease, Instant::now())
+        if self.displaced.contains_key(lease) || self.hosts.get(host).is_some_and(|it| it.lease == *lease) {
+            self.entomb(host, lease);
+        }
+    }
+
+    pub(super) fn overdue(&self) -> Vec<Overdue> {
+        let now = Instant::now();
+        let late = self.hosts.values().filter(|entry| !entry.in_force(now));
+        let overdue = late.chain(self.displaced.values()).map(|entry| {
+            let numbers: BTreeSet<_> = entry.views.into_iter().collect();
+            Overdue {
+                host: entry.info.clone(),
+                lease: entry.lease.clone(),
+                since: now - entry.ends,
+                views: numbers.iter().filter_map(|number| self.views.get(number).cloned()).collect(),
+                end: self.start.nanos(entry.ends),
+                asked_at: self.start.nanos(now),
+            }
+        });
+        overdue.collect()
+    }
+
+    pub(super) fn bury(&mut self, overdue: &Overdue, within: Duration) -> Burial {
+        let now = Instant::now();
+        let host = &overdue.host.id;
+        let current = self.hosts.get(host).filter(|entry| entry.lease == overdue.lease);
+        let entry = current.or_else(|| self.displaced.get(&overdue.lease));
+        if !entry.is_some_and(|entry| !entry.in_force(now) && self.start.nanos(entry.ends) == overdue.end) {
+            return Burial::Missed;
+        }
+        if u128::from(self.start.nanos(now) - overdue.asked_at) >= within.as_nanos() {
+            return Burial::Late;
+        }
+        self.entomb(host, &overdue.lease);
+        Burial::Buried
+    }
+
+    /// Ends a lease for good.
+    fn entomb(&mut self, host: &HostId, lease: &LeaseId) {
+        if self.displaced.remove(lease).is_none()
             && let Some(entry) = self.hosts.remove(host)
         {
             self.ends.remove(&(entry.ends, host.clone()));
             self.host_changes.publish(|| HostEvent::Removed(host.clone()));
         }
+        self.buried.insert(lease.clone(), Instant::now());
+        self.review();
+    }
+
+    fn newest_view(&self) -> u64 {
+        self.views.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// The leases that are not buried have changed: lists them under a new number, and
+    /// forgets the lists that nobody goes by.
+    fn review(&mut self) {
+        let number = self.newest_view() + 1;
+        let entries = || self.hosts.values().chain(self.displaced.values());
+        let members = entries().map(|entry| Member {
+            host: entry.info.id.clone(),
+            lease: entry.lease.clone(),
+            endpoint: entry.info.endpoint.clone(),
+        });
+        let mut members: Vec<_> = members.collect();
+        members.sort_by(|a, b| a.lease.as_str().cmp(b.lease.as_str()));
+        let view = View { number, members };
+        let used: BTreeSet<_> = entries().flat_map(|entry| entry.views).collect();
+        self.views.retain(|number, _| used.contains(number));
+        self.views.insert(number, view);
+    }
+
+    /// Whether claims under this lease are free.
+    fn is_buried(&self, lease: &LeaseId) -> bool {
+        !self.displaced.contains_key(lease) && !self.hosts.values().any(|entry| entry.lease == *lease)
     }
 
     /// Whether this very lease of the host is in force.
@@ -136,7 +255,8 @@ impl State {
     }
 
     fn set_host(&mut self, info: &HostInfo, lease: &LeaseId, ends: Instant, now: Instant) {
-        let entry = HostEntry { info: info.clone(), lease: lease.clone(), ends, reported: now };
+        let views = self.hosts.get(&info.id).map_or([0; 2], |entry| entry.views);
+        let entry = HostEntry { info: info.clone(), lease: lease.clone(), ends, reported: now, views };
         self.host_changes.publish(|| HostEvent::Changed(entry.live(now)));
         if let Some(old) = self.hosts.insert(info.id.clone(), entry) {
             self.ends.remove(&(old.ends, info.id.clone()));
@@ -144,14 +264,8 @@ impl State {
         self.ends.insert((ends, info.id.clone()));
     }
 
-    fn forget_long_ended(&mut self, now: Instant) {
-        while let Some((ends, host)) = self.ends.pop_first() {
-            if now.duration_since(ends) < FORGET_ENDED_AFTER {
-                self.ends.insert((ends, host));
-                break;
-            }
-            self.hosts.remove(&host);
-        }
+    fn forget_long_buried(&mut self, now: Instant) {
+        self.buried.retain(|_, at| now.duration_since(*at) < FORGET_BURIED_AFTER);
     }
 }
 
@@ -168,14 +282,42 @@ impl State {
             (None, None) => true,
             (None, Some(epoch)) => return Err(self.missing(&agent.key, epoch)),
             (Some(current), Some(epoch)) => current.agent.epoch == epoch,
-            (Some(current), None) => {
-                !current.agent.state.is_live()
-                    || !self.in_force(&current.agent.host, &current.lease, Instant::now())
-            }
+            (Some(current), None) => !current.agent.state.is_live() || self.is_buried(&current.lease),
         };
         if let (false, Some(current)) = (granted, current) {
             return Ok(ClaimOutcome::Held(Box::new(current.agent.clone())));
         }
+        Ok(self.grant(agent, lease))
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        launch: &Launch,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        let outcome = self.claim(agent, lease, None)?;
+        if let (ClaimOutcome::Claimed(_), Some(guild)) = (&outcome, self.guilds.get_mut(&agent.key.guild)) {
+            guild.launches.insert(agent.key.agent.clone(), launch.clone());
+        }
+        Ok(outcome)
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        agent: &AgentInfo,
+        lease: &LeaseId,
+        epoch: Epoch,
+    ) -> Result<ClaimOutcome, RegistryError> {
+        let Some(current) = self.agent(&agent.key) else { return Err(self.missing(&agent.key, epoch)) };
+        let free = current.agent.state.is_live() && self.is_buried(&current.lease);
+        if current.agent.epoch != epoch || !free {
+            return Ok(ClaimOutcome::Held(Box::new(current.agent.clone())));
+        }
+        Ok(self.grant(agent, lease))
+    }
+
+    fn grant(&mut self, agent: &AgentInfo, lease: &LeaseId) -> ClaimOutcome {
         let guild = self.guilds.entry(agent.key.guild.clone()).or_default();
         if guild.epoch < agent.epoch.0 {
             (guild.epoch, guild.since) = (agent.epoch.0, agent.epoch.0);
@@ -185,7 +327,7 @@ impl State {
         guild.changes.publish(|| AgentEvent::Changed(agent.clone()));
         let epoch = agent.epoch;
         guild.agents.insert(agent.key.agent.clone(), Claimed { agent, lease: lease.clone() });
-        Ok(ClaimOutcome::Claimed(epoch))
+        ClaimOutcome::Claimed(epoch)
     }
 
     pub(super) fn reassert(
@@ -207,6 +349,23 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn hand_over(&mut self, agent: &AgentInfo) -> Result<(), RegistryError> {
+        let (claimed, changes) = self.fenced(&agent.key, agent.epoch)?;
+        *claimed = Claimed { agent: agent.clone(), lease: LeaseId::none() };
+        changes.publish(|| AgentEvent::Changed(agent.clone()));
+        Ok(())
+    }
+
+    pub(super) fn launch(&self, key: &AgentKey, epoch: Epoch) -> Option<Launch> {
+        self.agent(key).filter(|claimed| claimed.agent.epoch == epoch)?;
+        self.guilds.get(&key.guild)?.launches.get(&key.agent).cloned()
+    }
+
+    pub(super) fn orphans(&self) -> Vec<Claimed> {
+        let all = self.guilds.values().flat_map(|guild| guild.agents.values());
+        all.filter(|it| it.agent.state.is_live() && self.is_buried(&it.lease)).cloned().collect()
+    }
+
     pub(super) fn release(&mut self, key: &AgentKey, epoch: Epoch) -> Result<(), RegistryError> {
         if self.agent(key).is_none() {
             return Ok(());
@@ -214,6 +373,7 @@ impl State {
         self.fenced(key, epoch)?;
         if let Some(guild) = self.guilds.get_mut(&key.guild) {
             guild.agents.remove(&key.agent);
+            guild.launches.remove(&key.agent);
             guild.changes.publish(|| AgentEvent::Removed { key: key.clone(), epoch });
         }
         Ok(())

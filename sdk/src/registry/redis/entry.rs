@@ -7,7 +7,7 @@ use crate::{
     agent::AgentInfo,
     host::{HostInfo, LeaseId},
     ids::{AgentKey, Epoch, HostId},
-    registry::{Claimed, RegistryError},
+    registry::{Claimed, Member, RegistryError, View},
 };
 
 /// A host's entry: `LEASE REPORTED JSON`.
@@ -50,6 +50,25 @@ pub(super) fn any_host(place: &str, entry: &str) -> Result<HostEntry, RegistryEr
 /// The lease in a host's entry, when it can be told from the rest.
 pub(super) fn lease(entry: &str) -> LeaseId {
     LeaseId::new(entry.split(' ').next().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Reads a view: the fields and values of `members`, one after the other, as JSON.
+pub(super) fn view(place: &str, number: u64, members: &str) -> Result<View, RegistryError> {
+    let place = format!("{place}[{number}]");
+    let listed: Vec<String> = from_json(&place, members)?;
+    let member = |pair: &[String]| {
+        let [lease, whose] = pair else { return Err(corrupt(&place, "a lease without a host")) };
+        let (host, endpoint) =
+            whose.rsplit_once(' ').ok_or_else(|| corrupt(&place, "it is not HOST ENDPOINT"))?;
+        Ok(Member {
+            host: HostId::new(host).map_err(|error| corrupt(&place, error.to_string()))?,
+            lease: LeaseId::new(lease).map_err(|error| corrupt(&place, error.to_string()))?,
+            endpoint: endpoint.to_owned(),
+        })
+    };
+    let mut members = listed.chunks(2).map(member).collect::<Result<Vec<_>, _>>()?;
+    members.sort_by(|a, b| a.lease.as_str().cmp(b.lease.as_str()));
+    Ok(View { number, members })
 }
 
 /// Reads the entry of agent `key` as found at `place`.

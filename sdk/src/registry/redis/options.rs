@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::RedisTls;
 use crate::registry::RegistryError;
 
 /// How a [`RedisRegistry`](super::RedisRegistry) uses its Redis.
@@ -24,6 +25,13 @@ pub struct RedisOptions {
     /// How often a watcher of hosts looks for leases that ended, at the least; it
     /// looks whenever it knows one to be due. Default: 5 s.
     pub check_leases_every: Duration,
+    /// How many replicas must have a write that others rely on before it counts: a host's
+    /// registration and renewal, and who may run an agent. Default: `None`, which is one
+    /// with Sentinels and in a Cluster, and none for a single Redis. With 0 nothing is
+    /// waited for, and what was answered may be gone after a failover.
+    pub replicas: Option<u32>,
+    /// The certificates of a connection with TLS. Default: what the system trusts.
+    pub tls: RedisTls,
 }
 
 impl Default for RedisOptions {
@@ -33,6 +41,8 @@ impl Default for RedisOptions {
             call_timeout: Duration::from_secs(5),
             connect_within: Duration::from_secs(30),
             check_leases_every: Duration::from_secs(5),
+            replicas: None,
+            tls: RedisTls::default(),
         }
     }
 }

@@ -8,14 +8,23 @@
 //! | --- | --- | --- |
 //! | `guildhall:{hosts}:leases` | sorted set | host id → when its lease ends, milliseconds since 1970 by Redis' clock |
 //! | `guildhall:{hosts}:records` | hash | host id → `LEASE REPORTED JSON` |
+//! | `guildhall:{hosts}:members` | hash | lease that is not buried → `HOST ENDPOINT` |
+//! | `guildhall:{hosts}:displaced` | hash | overdue lease of a host that has another by now → `END NAMED ANSWERED` and its record |
+//! | `guildhall:{hosts}:held` | hash | host id → `NAMED ANSWERED`: the views that it may go by |
+//! | `guildhall:{hosts}:views` | hash | number → `members` as it was then, as JSON |
+//! | `guildhall:{hosts}:buried` | sorted set | lease → when it was buried |
+//! | `guildhall:{hosts}:state` | hash | `view` → the newest number, `run` → the run id of the Redis that serves, `since` → since when, or 0 for always |
+//! | `guildhall:{hosts}:guilds` | sorted set | guild id → when it last got an agent |
 //! | `guildhall:{g:GUILD}:agents` | hash | agent id → `EPOCH LEASE LIVE CALL JSON` |
+//! | `guildhall:{g:GUILD}:launches` | hash | agent id → `DIGEST` of its guild's spec, and its launch without that as a protobuf message |
+//! | `guildhall:{g:GUILD}:specs` | hash | digest → a guild's spec |
 //! | `guildhall:{g:GUILD}:epochs` | hash | `last` → the epoch given out last in this guild, `since` → the one that all of this data are above |
 //! | `guildhall:ticket:COUNTER` | number | how many tickets were drawn |
 //! | `guildhall:policy` | hash | the fleet's policy: `digest` of all of it, `name`, `component` (not for one that comes with the SDK), `signature` and `settings` where there are some |
 //!
 //! | channel | tells |
 //! | --- | --- |
-//! | `guildhall:{hosts}:changes` | `+` and the record of a host that registered or reported; `-` and the id of one that left |
+//! | `guildhall:{hosts}:changes` | `+` and the record of a host that registered or reported, or renewed an overdue lease; `-` and the id of one whose lease was buried |
 //! | `guildhall:{g:GUILD}:changes` | `+` and the entry of an agent that was claimed, updated or reasserted; `-EPOCH ID` of one that was released |
 //! | `guildhall:{…}:mark:ID` | see [`watch`](super::watch): a watcher's own, told when it was answered |
 //!
@@ -26,8 +35,8 @@
 //! [`AgentInfo`](crate::agent::AgentInfo); the EPOCH before it counts, not the one
 //! within. What scripts compare stands before the JSON, so that none has to parse it.
 //!
-//! Nothing expires by itself. A host whose lease ended an hour ago is forgotten, a few
-//! at a time, when another one reports. An agent's entry goes when it is released. The
+//! Nothing expires by itself. A lease that was buried an hour ago is forgotten, a few
+//! at a time, when a host reports. An agent's entry goes when it is released. The
 //! epochs of a guild stay for ever: a store that an agent fences with its epoch may
 //! remember it as long.
 //!
@@ -64,6 +73,8 @@ impl Schema {
         HostKeys {
             leases: slot.name("leases"),
             records: slot.name("records"),
+            others: ["members", "displaced", "held", "views", "buried", "state"].map(|what| slot.name(what)),
+            guilds: slot.name("guilds"),
             changes: slot.name("changes"),
             slot,
         }
@@ -74,6 +85,8 @@ impl Schema {
         GuildKeys {
             agents: slot.name("agents"),
             epochs: slot.name("epochs"),
+            launches: slot.name("launches"),
+            specs: slot.name("specs"),
             changes: slot.name("changes"),
             slot,
         }
@@ -104,6 +117,9 @@ impl Slot {
 pub(super) struct HostKeys {
     pub(super) leases: String,
     pub(super) records: String,
+    /// The members, and what else only the scripts about leases look at.
+    pub(super) others: [String; 6],
+    pub(super) guilds: String,
     pub(super) changes: String,
     pub(super) slot: Slot,
 }
@@ -113,6 +129,8 @@ pub(super) struct HostKeys {
 pub(super) struct GuildKeys {
     pub(super) agents: String,
     pub(super) epochs: String,
+    pub(super) launches: String,
+    pub(super) specs: String,
     pub(super) changes: String,
     pub(super) slot: Slot,
 }

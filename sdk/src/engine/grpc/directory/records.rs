@@ -41,7 +41,7 @@ impl Records {
     /// the registry once.
     async fn judge(&self, claimed: Vec<Claimed>) -> Result<Vec<AgentInfo>, EngineError> {
         let doubtful = |claimed: &Claimed| {
-            claimed.agent.state.is_live() && !self.fleet.lease_in_force(&claimed.agent.host, &claimed.lease)
+            claimed.agent.state.needs_host() && !self.fleet.lease_in_force(&claimed.agent.host, &claimed.lease)
         };
         let in_force = match claimed.iter().any(doubtful) {
             true => self.registry.hosts().await?,

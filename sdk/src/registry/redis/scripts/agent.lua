@@ -1,4 +1,4 @@
-local agents, epochs = KEYS[1], KEYS[2]
+local agents, epochs, launches, specs = unpack(KEYS)
 
 -- An agent's entry is 'EPOCH LEASE LIVE CALL JSON'. Epochs are compared as text: Lua
 -- would round a long one.

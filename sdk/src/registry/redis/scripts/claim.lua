@@ -1,10 +1,13 @@
 -- Claims an agent's identity under a new, higher epoch.
--- KEYS: agents, epochs of the guild. ARGV: agent, lease, whether it is live, the call,
--- JSON, channel of changes, the epoch to replace or '', the 'EPOCH LEASE' whose lease
--- was found to be over or '', and an epoch that the new one must be above.
--- Returns 'claimed' and the epoch, 'held' and the entry, or when there is nothing to
--- replace 'fenced' or 'forgotten'.
-local agent, lease, live, call, json, changes, replaces, over, floor = unpack(ARGV)
+-- KEYS: agents, epochs, launches, specs of the guild. ARGV: agent, lease, whether it is
+-- live, the call, JSON, channel of changes, the epoch to replace or '', the 'EPOCH LEASE'
+-- whose lease was found to be buried or '', an epoch that the new one must be above, the
+-- run id that the host relies on or '', whether an adoption; and when there is a launch:
+-- that, the digest of its guild's spec, and that spec or ''.
+-- Returns 'claimed' and the epoch, 'held' and the entry, 'unsettled', 'spec' when the
+-- guild's spec is needed, or when there is nothing to replace 'fenced' or 'forgotten'.
+local agent, lease, live, call, json, changes, replaces, over, floor, run, adopts = unpack(ARGV)
+local launch, digest, spec = ARGV[12], ARGV[13], ARGV[14]
 local entry = redis.call('HGET', agents, agent)
 if entry then
   local epoch, holder, taken, made_by = parse(entry)
@@ -15,17 +18,31 @@ if entry then
     -- This very call was carried out, and its answer was lost.
     return { 'claimed', epoch }
   end
+  local buried = over == epoch .. ' ' .. holder or holder == ''
   local granted
-  if replaces ~= '' then
+  if adopts == '1' then
+    granted = epoch == replaces and taken == '1' and buried
+  elseif replaces ~= '' then
     granted = epoch == replaces
   else
-    granted = taken == '0' or over == epoch .. ' ' .. holder
+    granted = taken == '0' or buried
   end
   if not granted then
     return { 'held', entry }
   end
 elseif replaces ~= '' then
   return missing(replaces)
+end
+if run ~= '' and run ~= run_id() then
+  return { 'unsettled', '' }
+end
+if launch then
+  if spec ~= '' then
+    redis.call('HSET', specs, digest, spec)
+  elseif redis.call('HEXISTS', specs, digest) == 0 then
+    return { 'spec', '' }
+  end
+  redis.call('HSET', launches, agent, digest .. ' ' .. launch)
 end
 local _, last = given()
 if not last or below(last, floor) then

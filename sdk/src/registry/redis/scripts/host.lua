@@ -1,4 +1,4 @@
-local leases, records = KEYS[1], KEYS[2]
+local leases, records, members, displaced, held, views, buried, state = unpack(KEYS)
 
 -- A host's entry is 'LEASE REPORTED JSON'.
 local function lease_of(entry)
@@ -10,12 +10,20 @@ local function end_of(host)
   return tonumber(redis.call('ZSCORE', leases, host))
 end
 
+-- The lease of a host that is not buried, and when it ends or ended.
+local function lease_and_end(host)
+  local entry = redis.call('HGET', records, host)
+  local ends = end_of(host)
+  if ends and entry then
+    return lease_of(entry) or '', ends
+  end
+end
+
 -- The lease in force for a host, and when it ends; nil when none is.
 local function in_force(host, now)
-  local ends = end_of(host)
-  local entry = redis.call('HGET', records, host)
-  if ends and entry and ends > now then
-    return lease_of(entry) or '', ends
+  local lease, ends = lease_and_end(host)
+  if lease and ends > now then
+    return lease, ends
   end
 end
 
@@ -40,4 +48,3 @@ local function next_end_in(now)
   end
   return -1
 end
-

@@ -1,8 +1,6 @@
--- Ends a lease that is in force.
+-- Buries a lease on its holder's word.
 -- ARGV: host, lease, channel of changes.
 local host, lease, changes = unpack(ARGV)
-if in_force(host, now_ms()) == lease then
-  redis.call('ZREM', leases, host)
-  redis.call('HDEL', records, host)
-  redis.call('PUBLISH', changes, '-' .. host)
+if lease_and_end(host) == lease or redis.call('HEXISTS', displaced, lease) == 1 then
+  entomb(host, lease, now_ms(), changes)
 end

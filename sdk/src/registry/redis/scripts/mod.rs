@@ -16,16 +16,25 @@ macro_rules! scripts {
 }
 
 scripts! {
-    REGISTER = "time.lua" "host.lua" "register.lua";
-    RENEW = "time.lua" "host.lua" "renew.lua";
-    LEAVE = "time.lua" "host.lua" "leave.lua";
-    IN_FORCE = "time.lua" "host.lua" "in_force.lua";
+    REGISTER = "time.lua" "host.lua" "view.lua" "incarnation.lua" "settling.lua" "register.lua";
+    RENEW = "time.lua" "host.lua" "view.lua" "incarnation.lua" "settling.lua" "renew.lua";
+    LEAVE = "time.lua" "host.lua" "view.lua" "leave.lua";
+    OVERDUE = "time.lua" "host.lua" "overdue.lua";
+    BURY = "time.lua" "host.lua" "view.lua" "incarnation.lua" "settling.lua" "bury.lua";
+    UNSETTLE = "time.lua" "host.lua" "unsettle.lua";
+    IS_BURIED = "time.lua" "host.lua" "is_buried.lua";
+    MEMBERS = "time.lua" "host.lua" "members.lua";
     HOSTS = "time.lua" "host.lua" "hosts.lua";
     ENDED = "time.lua" "host.lua" "ended.lua";
-    CLAIM = "time.lua" "agent.lua" "claim.lua";
+    ENLIST = "time.lua" "enlist.lua";
+    DELIST = "time.lua" "delist.lua";
+    CLAIM = "time.lua" "agent.lua" "incarnation.lua" "claim.lua";
     UPDATE = "agent.lua" "update.lua";
     REASSERT = "agent.lua" "reassert.lua";
+    HAND_OVER = "agent.lua" "hand_over.lua";
     RELEASE = "agent.lua" "release.lua";
+    LAUNCH = "agent.lua" "launch.lua";
+    ORPHANS = "agent.lua" "orphans.lua";
     PUBLISH = "publish.lua";
     AGENTS = "agent.lua" "agents.lua";
 }

@@ -1,5 +1,6 @@
--- Removes an agent under its current epoch.
--- KEYS: agents, epochs of the guild. ARGV: agent, epoch, channel of changes.
+-- Removes an agent and its launch under its current epoch. The guild's specs go with its
+-- last launch.
+-- KEYS: agents, epochs, launches, specs of the guild. ARGV: agent, epoch, channel of changes.
 -- Returns 'done', also when there is nothing, or 'fenced' with the current epoch.
 local agent, epoch, changes = unpack(ARGV)
 if redis.call('HEXISTS', agents, agent) == 1 then
@@ -8,6 +9,9 @@ if redis.call('HEXISTS', agents, agent) == 1 then
     return answer
   end
   redis.call('HDEL', agents, agent)
+  if redis.call('HDEL', launches, agent) == 1 and redis.call('EXISTS', launches) == 0 then
+    redis.call('DEL', specs)
+  end
   redis.call('PUBLISH', changes, '-' .. epoch .. ' ' .. agent)
 end
 return { 'done', '' }

@@ -7,7 +7,8 @@
 //! script that lists also publishes an empty message on a channel of the watcher's own,
 //! the *mark*, in the same instant. What arrives before the mark is in the listing
 //! already; what arrives after it is newer. No numbers are needed, and one epoch's
-//! updates are in order, too.
+//! updates are in order, too. In a Cluster the watcher listens at the node that carries
+//! out these scripts, so the same holds there: see [`subscription`](super::subscription).
 //!
 //! A watcher is one task, which always reads, since its connection would otherwise
 //! grow a queue without bound here and in Redis. It hands over through a bounded
@@ -26,7 +27,7 @@ use futures::{
     future::{BoxFuture, OptionFuture},
     stream::{self, BoxStream},
 };
-use redis::{Msg, aio::PubSubStream};
+use redis::Msg;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
@@ -37,6 +38,7 @@ use tracing::{debug, warn};
 use super::{
     link::{Link, backoff},
     schema::{GuildKeys, HostKeys},
+    subscription::Subscription,
 };
 pub(super) use crate::registry::redis::watch::hosts::live_host;
 use crate::{agent::AgentEvent, host::HostEvent, ids::GuildId, registry::RegistryError};
@@ -129,9 +131,7 @@ impl<S: Subject> Watcher<S> {
 
     /// One connection's life.
     async fn session(&mut self) -> Result<Infallible, RegistryError> {
-        let connection = self.link.subscribe(&[self.subject.channel(), &self.mark]).await?;
-        // Dropping the other half ends nothing.
-        let (_, mut messages) = connection.split();
+        let mut messages = self.link.subscribe(&[self.subject.channel(), &self.mark]).await?;
         loop {
             self.snapshot(&mut messages).await?;
             self.delays = backoff().build();
@@ -143,7 +143,7 @@ impl<S: Subject> Watcher<S> {
     }
 
     /// Waits until the consumer has room, then hands it all there is.
-    async fn snapshot(&mut self, messages: &mut PubSubStream) -> Result<(), RegistryError> {
+    async fn snapshot(&mut self, messages: &mut Subscription) -> Result<(), RegistryError> {
         let events = self.events.clone();
         let mut room = std::pin::pin!(events.reserve());
         let room = loop {
@@ -163,7 +163,7 @@ impl<S: Subject> Watcher<S> {
     }
 
     /// Hands over changes as they come.
-    async fn follow(&mut self, messages: &mut PubSubStream) -> Result<BeginAgain, RegistryError> {
+    async fn follow(&mut self, messages: &mut Subscription) -> Result<BeginAgain, RegistryError> {
         loop {
             let check = OptionFuture::from(self.subject.next_check().map(sleep_until));
             let events = tokio::select! {
@@ -200,7 +200,7 @@ impl<S: Subject> Watcher<S> {
     /// before the mark.
     async fn until_marked<T>(
         &self,
-        messages: &mut PubSubStream,
+        messages: &mut Subscription,
         answer: Answer<T>,
     ) -> Result<(T, Vec<Msg>), RegistryError> {
         let told_before = async {

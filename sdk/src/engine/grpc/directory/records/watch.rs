@@ -116,7 +116,7 @@ impl Watcher {
     /// has no lease, or it was lost when its records were last read.
     fn is_doubtful(&self, agent: &AgentInfo) -> bool {
         let was_lost = |known: &AgentInfo| known.epoch == agent.epoch && is_lost(known);
-        agent.state.is_live()
+        agent.state.needs_host()
             && (self.records.fleet.get(&agent.host).is_none()
                 || self.known.get(&agent.key).is_some_and(was_lost))
     }
@@ -152,7 +152,7 @@ impl Watcher {
         let read = self.records.agents_in_guild(&self.guild).await;
         let agents = read.inspect_err(|error| debug!(%error, "which agents are lost is not known yet")).ok();
         let fleet = &self.records.fleet;
-        let doubtful = |agent: &AgentInfo| agent.state.is_live() && fleet.get(&agent.host).is_none();
+        let doubtful = |agent: &AgentInfo| agent.state.needs_host() && fleet.get(&agent.host).is_none();
         let settled = agents.as_ref().is_some_and(|agents| !agents.iter().any(doubtful));
         self.look_again = (!settled).then(|| Instant::now() + LOOK_AGAIN_AFTER);
         Some(agents?.into_iter().map(|agent| (agent.key.clone(), agent)).collect())

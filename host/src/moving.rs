@@ -1,0 +1,160 @@
+//! Moving agents to other hosts: one, or all in a drain.
+//!
+//! The process here has ended before the claim is given up, and the other host claims it
+//! before it starts one. Whatever goes wrong in between, the agent is an orphan that every
+//! host looks for.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use guildhall::{
+    agent::AgentInfo,
+    engine::{EngineError, GrpcEngine},
+    ids::{AgentKey, HostId},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use crate::supervisor::{Elsewhere, Handed, StopError, Supervisor};
+
+/// Agents that are moved at once.
+const AT_ONCE: usize = 16;
+
+/// Why an agent was not moved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MoveError {
+    /// It is where it should go.
+    #[error("agent {key} is on host {host} already")]
+    AlreadyThere {
+        /// The agent.
+        key: AgentKey,
+        /// The host.
+        host: HostId,
+    },
+    /// It did not end, or there is none.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// It has ended here, and no other host has taken it yet: it waits for one.
+    #[error("agent {key} waits for a host: {source}")]
+    Waiting {
+        /// The agent.
+        key: AgentKey,
+        /// Why none took it.
+        #[source]
+        source: Box<EngineError>,
+    },
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drained {
+    /// Agents that had to be moved.
+    pub(crate) total: usize,
+    /// Agents that another host has taken, or that ended by themselves.
+    pub(crate) moved: usize,
+    /// Agents that have ended here and wait for a host.
+    pub(crate) waiting: usize,
+    /// Agents whose process had not ended when the time was over, or whose end the
+    /// registry has not heard of.
+    pub(crate) left: usize,
+}
+
+/// Moves the agents of one host.
+#[derive(Clone, Debug)]
+pub(crate) struct Mover {
+    pub(crate) host: HostId,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) engine: GrpcEngine,
+    /// How long an agent may take to end, unless its runner says less.
+    pub(crate) grace: Duration,
+}
+
+impl Mover {
+    /// Moves one agent, to the host that is named or one that the policy chooses.
+    pub(crate) async fn move_agent(
+        &self,
+        key: &AgentKey,
+        to: Option<&HostId>,
+        at_most: Duration,
+    ) -> Result<AgentInfo, MoveError> {
+        if to == Some(&self.host) {
+            return Err(MoveError::AlreadyThere { key: key.clone(), host: self.host.clone() });
+        }
+        let handed = self.supervisor.hand_over(key, at_most).await?;
+        let adopted = match to {
+            Some(to) => match self.engine.adopt_agent_on(&handed.record, to).await {
+                Err(EngineError::Host { host, fault }) => {
+                    warn!(agent = %key, %host, %fault, "the host does not take the agent; another one is asked");
+                    self.engine.adopt_agent(&handed.record, &handed.launch, &[host]).await
+                }
+                result => result,
+            },
+            None => {
+                let itself = std::slice::from_ref(&self.host);
+                self.engine.adopt_agent(&handed.record, &handed.launch, itself).await
+            }
+        };
+        adopted.map_err(|source| MoveError::Waiting { key: key.clone(), source: Box::new(source) })
+    }
+
+    /// Moves every agent within that time, and tells how far it is. The host is cordoned
+    /// by then.
+    pub(crate) async fn drain(&self, within: Duration, progress: Option<mpsc::Sender<Drained>>) -> Drained {
+        let until = Instant::now() + within;
+        let keys = self.supervisor.live_keys();
+        let mut drained = Drained { total: keys.len(), ..Drained::default() };
+        info!(host = %self.host, agents = drained.total, "moving all agents to other hosts");
+        let at_most = within.mul_f64(0.75).min(self.grace);
+        let mut moves = stream::iter(keys)
+            .map(async |key| {
+                let moved = timeout_at(until, self.move_agent(&key, None, at_most)).await;
+                (key, moved)
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((key, moved)) = moves.next().await {
+            match moved {
+                Ok(Ok(_) | Err(MoveError::Stop(StopError::NotFound { .. }))) => drained.moved += 1,
+                Ok(Err(MoveError::Waiting { source, .. })) => {
+                    info!(agent = %key, reason = %source, "the agent waits for a host");
+                    drained.waiting += 1;
+                }
+                Ok(Err(error)) => {
+                    warn!(agent = %key, %error, "the agent is not moved");
+                    drained.left += 1;
+                }
+                Err(_) => drained.left += 1,
+            }
+            if let Some(progress) = &progress {
+                // Who does not listen any more does not keep the agents from being moved.
+                let _ = progress.try_send(drained);
+            }
+        }
+        drained
+    }
+}
+
+#[async_trait]
+impl Elsewhere for Mover {
+    fn is_there(&self) -> bool {
+        self.engine.hosts().iter().any(|host| host.info.id != self.host && !host.info.draining)
+    }
+
+    async fn adopt(&self, handed: Handed) -> bool {
+        let Handed { record, launch } = handed;
+        let itself = std::slice::from_ref(&self.host);
+        let adopted = self.engine.adopt_agent(&record, &launch, itself).await;
+        if let Err(error) = &adopted {
+            warn!(agent = %record.key, %error, "the agent waits for a host");
+        }
+        adopted.is_ok()
+    }
+}
+
+/// The same for those who only know that there may be other hosts.
+pub(crate) fn elsewhere(mover: &Mover) -> Arc<dyn Elsewhere> {
+    Arc::new(mover.clone())
+}

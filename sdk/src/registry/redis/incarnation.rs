@@ -1,0 +1,84 @@
+//! Which Redis process a host last heard from, and when: what tells it that writes may
+//! have been lost, and that the clock of Redis has jumped.
+//!
+//! A restart or a failover is another incarnation. For the length of a lease after it was
+//! first seen, identities that are not recorded may be held by hosts that have not come
+//! back yet, so none is given out.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::registry::RegistryError;
+
+/// How long to wait when it has just been learned that the incarnation is another.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// What one user of a Redis knows of its incarnation.
+#[derive(Debug, Default)]
+pub(super) struct Incarnation(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Its run id; empty before the first answer.
+    run: String,
+    /// From when on no claim can be missing.
+    settled_at: Option<Instant>,
+    /// Before a renewal was asked for, and the time of Redis when it was answered.
+    clocks: Option<(Instant, u64)>,
+}
+
+impl Incarnation {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Nothing under the lock panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run id that was seen last; empty before the first answer.
+    pub(super) fn run(&self) -> String {
+        self.seen().run.clone()
+    }
+
+    /// Takes in an answer. Returns whether it comes from another incarnation than the last.
+    pub(super) fn note(&self, run: &str, settled_in: Duration) -> bool {
+        let mut seen = self.seen();
+        let another = !seen.run.is_empty() && seen.run != run;
+        if another {
+            // Another machine's clock, perhaps.
+            seen.clocks = None;
+        }
+        run.clone_into(&mut seen.run);
+        seen.settled_at = (!settled_in.is_zero()).then(|| Instant::now() + settled_in);
+        another
+    }
+
+    /// Whether the clock of Redis, which now says `redis_ms`, has gone on further than
+    /// this machine's since the last answer, by more than `tolerance`. `asked` is before
+    /// this answer was asked for.
+    pub(super) fn has_jumped(&self, asked: Instant, redis_ms: u64, tolerance: Duration) -> bool {
+        let mut seen = self.seen();
+        let before = seen.clocks.replace((asked, redis_ms));
+        before.is_some_and(|(asked_before, redis_before)| {
+            let at_redis = Duration::from_millis(redis_ms.saturating_sub(redis_before));
+            at_redis > asked_before.elapsed() + tolerance
+        })
+    }
+
+    /// Fails as long as claims may be missing.
+    pub(super) fn check(&self, address: &str) -> Result<(), RegistryError> {
+        let now = Instant::now();
+        match self.seen().settled_at.filter(|at| *at > now) {
+            Some(at) => Err(RegistryError::Settling { address: address.to_owned(), remaining: at - now }),
+            None => Ok(()),
+        }
+    }
+
+    /// What to say when a script found another incarnation than the one seen last: the
+    /// next renewal will tell more.
+    pub(super) fn changed(&self, address: &str) -> RegistryError {
+        RegistryError::Settling { address: address.to_owned(), remaining: FIRST_WAIT }
+    }
+}

@@ -1,0 +1,2 @@
+-- The leases that are not buried.
+return redis.call('HKEYS', members)
