@@ -146,6 +146,14 @@ pub(crate) fn loss(history: &History, agent: &Agent, standing: &Standing, since:
     Some(Loss { agent: agent.clone(), why })
 }
 
+/// The processes of an agent that testified after `since`, though it was stopped or no host
+/// took it.
+pub(crate) fn revived(history: &History, agent: &Agent, since: u64) -> Vec<Sighting> {
+    let lives = history.lives.get(agent).map(Vec::as_slice).unwrap_or_default();
+    let alive = lives.iter().filter(|life| life.last >= since);
+    alive.map(|life| Sighting { agent: agent.clone(), life: life.clone() }).collect()
+}
+
 /// A host that was killed, and stayed dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Death {
@@ -185,25 +193,29 @@ pub(crate) fn failovers(history: &History, deaths: &[Death], touched: &[(Agent, 
     times
 }
 
-/// A process that ended though nobody had touched its agent.
+/// A process of an agent, found where none should be, or gone where it should not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct Sighting {
     /// Whose it was.
     pub(crate) agent: Agent,
     /// The process.
     pub(crate) life: Life,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for Sighting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { agent, life } = self;
-        write!(f, "{agent} ended on {} (epoch {}, pid {})", life.host, life.epoch, life.pid)
+        write!(f, "{agent} on {} (epoch {}, pid {})", life.host, life.epoch, life.pid)
     }
 }
 
 /// The processes that ended within one of these spans of time, and whose agents nobody
 /// stopped or launched within it or shortly before.
-pub(crate) fn ended_within(history: &History, spans: &[(u64, u64)], touched: &[(Agent, u64)]) -> Vec<End> {
+pub(crate) fn ended_within(
+    history: &History,
+    spans: &[(u64, u64)],
+    touched: &[(Agent, u64)],
+) -> Vec<Sighting> {
     let mut found = Vec::new();
     for (agent, lives) in &history.lives {
         for life in lives {
@@ -212,7 +224,7 @@ pub(crate) fn ended_within(history: &History, spans: &[(u64, u64)], touched: &[(
             };
             let from = from.saturating_sub(LONGEST_CALL);
             if !touched.iter().any(|(of, at)| of == agent && (from..=*to).contains(at)) {
-                found.push(End { agent: agent.clone(), life: life.clone() });
+                found.push(Sighting { agent: agent.clone(), life: life.clone() });
             }
         }
     }
@@ -294,6 +306,14 @@ mod tests {
         assert!(lost(Standing::Ended(" ".into())), "recorded without a reason");
         assert!(lost(Standing::Missing));
         assert!(lost(Standing::Adrift("lost".into())));
+    }
+
+    #[test]
+    fn what_was_stopped_is_not_to_live() {
+        let history = history(&[("a", life("h1", 1, 0, 50)), ("a", life("h2", 2, 60, 100))]);
+        assert_eq!(revived(&history, &agent("a"), 101), []);
+        assert_eq!(revived(&history, &agent("a"), 90)[0].life.epoch, 2);
+        assert_eq!(revived(&history, &agent("b"), 0), []);
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn outside(args: &Args) -> Result<bool> {
         let scenario = scenario(setup, share(n), None, release.join("agent-host"))?;
         let outcome: Outcome = sandbox::enter(&scenario, |outcome: &Outcome| !outcome.is_clean())?;
         outcome.faulty().for_each(|what| eprintln!("FOUND: {what}"));
-        outcome.ended_in_outages.iter().for_each(|what| eprintln!("while only Redis was away: {what}"));
+        outcome.ended_in_outages.iter().for_each(|what| eprintln!("ended while only Redis was away: {what}"));
         report.add(setup, &outcome);
     }
     for bug in args.planted.bugs() {

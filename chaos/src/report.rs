@@ -58,6 +58,7 @@ pub(crate) struct Report {
     failover_ms: Percentiles,
     planted: BTreeMap<String, Found>,
     epoch_regressions: u64,
+    revived: u64,
     stale_writes_refused: u64,
     failovers: u64,
     ended_in_outages: u64,
@@ -89,6 +90,7 @@ impl Report {
             failover_ms: Percentiles::default(),
             planted: BTreeMap::new(),
             epoch_regressions: 0,
+            revived: 0,
             stale_writes_refused: 0,
             failovers: 0,
             ended_in_outages: 0,
@@ -112,6 +114,7 @@ impl Report {
         self.lost += outcome.lost.len() as u64;
         self.stale_writes_accepted += outcome.stale_writes.len() as u64;
         self.epoch_regressions += outcome.regressions.len() as u64;
+        self.revived += outcome.revived.len() as u64;
         self.stale_writes_refused += outcome.stale_writes_refused;
         self.ended_in_outages += outcome.ended_in_outages.len() as u64;
         self.died_with_host += outcome.died_with_host;
@@ -136,7 +139,7 @@ impl Report {
 
     /// Whether all that must hold held, and each planted bug was found.
     pub(crate) fn is_clean(&self) -> bool {
-        self.overlaps + self.lost + self.stale_writes_accepted + self.epoch_regressions == 0
+        self.overlaps + self.lost + self.revived + self.stale_writes_accepted + self.epoch_regressions == 0
             && self.planted.values().all(|found| *found == Found::Caught)
     }
 
@@ -165,6 +168,7 @@ impl Report {
             ("agents' processes".to_owned(), self.processes.to_string()),
             ("**overlaps found**".to_owned(), self.overlaps.to_string()),
             ("**agents lost**".to_owned(), self.lost.to_string()),
+            ("agents that live though they were stopped".to_owned(), self.revived.to_string()),
             ("epochs that did not grow".to_owned(), self.epoch_regressions.to_string()),
             (
                 "stale writes accepted, refused".to_owned(),
@@ -270,6 +274,7 @@ mod tests {
             Outcome { overlaps: one(), ..outcome() },
             Outcome { lost: one(), ..outcome() },
             Outcome { regressions: one(), ..outcome() },
+            Outcome { revived: one(), ..outcome() },
             Outcome { stale_writes: one(), ..outcome() },
         ] {
             let mut report = Report::new(7, 5, Duration::from_secs(2));

@@ -68,6 +68,8 @@ pub(crate) struct Outcome {
     pub(crate) regressions: Vec<String>,
     /// Agents that are lost, in words.
     pub(crate) lost: Vec<String>,
+    /// Agents that live though they were stopped, in words.
+    pub(crate) revived: Vec<String>,
     /// Stale writes that were accepted, in words.
     pub(crate) stale_writes: Vec<String>,
     /// Stale writes that were tried and refused.
@@ -100,7 +102,8 @@ impl Outcome {
 
     /// What did not hold, in words.
     pub(crate) fn faulty(&self) -> impl Iterator<Item = &String> {
-        self.overlaps.iter().chain(&self.regressions).chain(&self.lost).chain(&self.stale_writes)
+        let kinds = [&self.overlaps, &self.regressions, &self.lost, &self.revived, &self.stale_writes];
+        kinds.into_iter().flatten()
     }
 }
 
@@ -167,16 +170,21 @@ pub(crate) async fn run(scenario: &Scenario, dir: &Path) -> Result<Outcome> {
     targets.redis.heal().await?;
     workload.finish().await;
     let settled_within = if scenario.planted.is_some() { lease * 3 } else { outage_patience + lease * 10 };
-    let lost = settle(&workload, &*registry, &witness_dir, settled_within).await?;
+    let (lost, revived) = settle(&workload, &*registry, &witness_dir, settled_within).await?;
     stale.try_some().await?;
 
     let history = History::read(&witness_dir)?;
+    let since = witness::now().saturating_sub(SILENT);
+    let absent = workload.absent();
+    let revived: Vec<_> =
+        absent.iter().flat_map(|key| checker::revived(&history, &agent(key), since)).collect();
     let (counts, touched) = (workload.counts(), workload.touched());
     Ok(Outcome {
         faults,
         overlaps: in_words(&checker::overlaps(&history)),
         regressions: in_words(&checker::regressions(&history)),
         lost,
+        revived,
         stale_writes: stale.accepted(),
         stale_writes_refused: stale.refused(),
         failovers: checker::failovers(&history, &targets.deaths, &touched),
@@ -244,34 +252,39 @@ async fn play(
     Ok(())
 }
 
-/// Waits until no accepted agent is lost, and answers which are after that long.
+/// Waits until no accepted agent is lost and none that was stopped lives, and answers which
+/// are and do after that long, in words.
 async fn settle(
     workload: &Workload,
     registry: &dyn Registry,
     witness_dir: &Path,
     at_most: Duration,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<String>)> {
     let until = Instant::now() + at_most;
     loop {
-        let mut lost = Vec::new();
         // The registry's answers come first, so that a process that is named in one has
         // had the time to testify.
         let mut standings = Vec::new();
         for key in workload.accepted() {
             standings.push((agent(&key), standing(registry.agent(&key).await)));
         }
-        sleep(Duration::from_millis(200)).await;
-        let history = History::read(witness_dir)?;
-        let since = witness::now().saturating_sub(SILENT);
-        let mut on_its_way = false;
-        for (agent, standing) in standings {
-            on_its_way |= standing == Standing::OnItsWay;
-            lost.extend(checker::loss(&history, &agent, &standing, since));
-        }
-        if lost.is_empty() && !on_its_way || Instant::now() > until {
-            return Ok(in_words(&lost));
-        }
+        let now = witness::now();
         sleep(Duration::from_millis(300)).await;
+        let history = History::read(witness_dir)?;
+        let absent = workload.absent();
+        let revived: Vec<_> =
+            absent.iter().flat_map(|key| checker::revived(&history, &agent(key), now)).collect();
+        let since = now.saturating_sub(SILENT);
+        let lost: Vec<_> = standings
+            .iter()
+            .filter_map(|(agent, standing)| checker::loss(&history, agent, standing, since))
+            .collect();
+        let on_its_way = standings.iter().any(|(_, standing)| *standing == Standing::OnItsWay);
+        if lost.is_empty() && revived.is_empty() && !on_its_way || Instant::now() > until {
+            let revived = revived.iter().map(|found| format!("{found} lives though it was stopped"));
+            return Ok((in_words(&lost), revived.collect()));
+        }
+        sleep(Duration::from_millis(200)).await;
     }
 }
 

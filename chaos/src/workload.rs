@@ -163,6 +163,13 @@ impl Workload {
         there.map(|slot| slot.key.clone()).collect()
     }
 
+    /// The agents that must not be there now: stopped, or never taken by a host.
+    pub(crate) fn absent(&self) -> Vec<AgentKey> {
+        let book = self.book();
+        let gone = book.slots.iter().filter(|slot| slot.status == Status::Absent && !slot.busy);
+        gone.map(|slot| slot.key.clone()).collect()
+    }
+
     /// How many calls came to what.
     pub(crate) fn counts(&self) -> Counts {
         self.book().counts

@@ -18,7 +18,7 @@ fn ten_faults_neither_run_an_agent_twice_nor_lose_one() {
     assert!(run.status.success(), "{}: {said}", run.status);
     let report = std::fs::read_to_string(output.path().join("chaos.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-    for count in ["overlaps", "lost", "stale_writes_accepted", "epoch_regressions"] {
+    for count in ["overlaps", "lost", "stale_writes_accepted", "epoch_regressions", "revived"] {
         assert_eq!(report[count], 0, "{count}: {said}");
     }
     let faults = report["faults"].as_object().unwrap();
