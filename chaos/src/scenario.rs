@@ -174,10 +174,6 @@ pub(crate) async fn run(scenario: &Scenario, dir: &Path) -> Result<Outcome> {
     stale.try_some().await?;
 
     let history = History::read(&witness_dir)?;
-    let since = witness::now().saturating_sub(SILENT);
-    let absent = workload.absent();
-    let revived: Vec<_> =
-        absent.iter().flat_map(|key| checker::revived(&history, &agent(key), since)).collect();
     let (counts, touched) = (workload.counts(), workload.touched());
     Ok(Outcome {
         faults,
