@@ -75,6 +75,10 @@ struct Args {
     #[arg(long)]
     plan: bool,
 
+    /// Keeps the logs and testimonies of each run, also when nothing was found.
+    #[arg(long)]
+    keep: bool,
+
     /// Puts the figures into this page.
     #[arg(long, num_args = 0..=1, default_missing_value = "docs/reliability.md")]
     write_docs: Option<PathBuf>,
@@ -192,7 +196,8 @@ fn outside(args: &Args) -> Result<bool> {
     let mut report = Report::new(args.seed, args.hosts, args.lease);
     for (n, setup) in setups.iter().copied().enumerate() {
         let scenario = scenario(setup, share(n), None, release.join("agent-host"))?;
-        let outcome: Outcome = sandbox::enter(&scenario, |outcome: &Outcome| !outcome.is_clean())?;
+        let outcome: Outcome =
+            sandbox::enter(&scenario, |outcome: &Outcome| args.keep || !outcome.is_clean())?;
         outcome.faulty().for_each(|what| eprintln!("FOUND: {what}"));
         outcome.ended_in_outages.iter().for_each(|what| eprintln!("ended while only Redis was away: {what}"));
         report.add(setup, &outcome);
@@ -200,7 +205,7 @@ fn outside(args: &Args) -> Result<bool> {
     for bug in args.planted.bugs() {
         let scenario = scenario(Setup::Single, 0, Some(bug), target.join("planted/agent-host"))?;
         tracing::info!(bug = bug.name(), "a planted bug: it must be found");
-        let outcome: Outcome = sandbox::enter(&scenario, |_| false)?;
+        let outcome: Outcome = sandbox::enter(&scenario, |_| args.keep)?;
         outcome.faulty().for_each(|what| eprintln!("planted, and found: {what}"));
         report.add_planted(bug, &outcome);
     }

@@ -210,7 +210,11 @@ impl Redis {
                 let info = self.ask::<String>(other, &["CLUSTER", "INFO"]).await;
                 let nodes = self.ask::<String>(other, &["CLUSTER", "NODES"]).await.unwrap_or_default();
                 let address = format!("{}:{PORT}@", self.servers[killed].address);
-                let failed = nodes.lines().any(|node| node.contains(&address) && node.contains(",fail"));
+                // `fail?` is only one node's suspicion.
+                let failed = nodes.lines().any(|node| {
+                    let flags = node.split_whitespace().nth(2).unwrap_or_default();
+                    node.contains(&address) && flags.split(',').any(|flag| flag == "fail")
+                });
                 failed && info.is_ok_and(|info| info.contains("cluster_state:ok"))
             }
         }
@@ -295,8 +299,11 @@ impl Redis {
     /// Starts what does not run, wakes what was stopped, gives back memory and disks, and
     /// waits until all servers are of use again.
     pub(crate) async fn heal(&mut self) -> Result<()> {
-        for server in &mut self.servers {
-            let _ = fs::remove_file(ballast(&server.disk));
+        let mut were_full = Vec::new();
+        for (n, server) in self.servers.iter_mut().enumerate() {
+            if fs::remove_file(ballast(&server.disk)).is_ok() {
+                were_full.push(n);
+            }
             server.program.signal(Signal::CONT);
             server.program.start()?;
         }
@@ -304,7 +311,26 @@ impl Redis {
             sentinel.signal(Signal::CONT);
             sentinel.start()?;
         }
-        self.until_healthy().await
+        self.until_healthy().await?;
+        for server in were_full {
+            self.rewrite_log(server).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a server's log anew. After a write that its disk had no room for, Redis 7.0
+    /// goes on in the middle of it, and cannot read that log any more.
+    async fn rewrite_log(&self, server: usize) -> Result<()> {
+        self.ask::<Value>(server, &["BGREWRITEAOF"]).await?;
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let info: String = self.ask(server, &["INFO", "persistence"]).await?;
+            if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0") {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "Redis does not rewrite its log: {info}");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn until_healthy(&mut self) -> Result<()> {
