@@ -7,7 +7,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench model policies setup lint unit doc deny clean
+.PHONY: help demo test bench chaos model policies setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
@@ -24,6 +24,12 @@ bench: redis ## Measure, print a table of ratios, write target/bench.json
 
 model: ## Check the protocol's model exhaustively, and that it finds planted flaws
 	$(CARGO) run --release -p guildhall-model -- $(ARGS)
+
+chaos: redis tools ## Inject faults into real processes, write target/chaos.json. ARGS="--seed N --faults N --registry KIND --planted BUG --write-docs"
+	$(BUILD) --bin agent-host --features guildhall-host/planted-bugs
+	@mkdir -p $(TARGET)/planted && cp $(TARGET)/release/agent-host $(TARGET)/planted/agent-host
+	$(BUILD) --bin agent-host --bin chaos --bin echo-runner
+	$(TARGET)/release/chaos $(ARGS)
 
 policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in
 	$(CARGO) run --release -p xtask -- policies --check
@@ -47,6 +53,8 @@ clean: ## Remove what was built
 
 # --- what the tasks need ------------------------------------------------------
 
+# The whole workspace's features, whatever is built of it: so nothing is built twice.
+BUILD = $(CARGO) build --release --workspace
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
@@ -58,11 +66,13 @@ redis:
 	@command -v redis-server >/dev/null || { $(APT) redis-server; } \
 	  || { echo "redis-server is needed, and apt-get could not install it: install it by hand" >&2; exit 1; }
 
-# For the runners that docs/runners.md shows, and for a host with a wrong clock.
+# For the runners that docs/runners.md shows, for a host with a wrong clock, and for the
+# namespaces of the chaos suite.
 tools:
-	@{ command -v faketime && command -v python3 && command -v systemd-notify; } >/dev/null \
-	  || { $(APT) faketime python3-minimal systemd; } \
-	  || { echo "faketime, python3 and systemd-notify are needed: install them by hand" >&2; exit 1; }
+	@{ command -v faketime && command -v python3 && command -v systemd-notify \
+	  && command -v ip && command -v unshare; } >/dev/null \
+	  || { $(APT) faketime python3-minimal systemd iproute2 util-linux; } \
+	  || { echo "faketime, python3, systemd-notify, ip and unshare are needed: install them by hand" >&2; exit 1; }
 
 # Debian's compiler stands in where rustup can add no target.
 wasm:

@@ -54,6 +54,8 @@ pub mod host;
 pub mod ids;
 pub mod launch;
 pub mod placement;
+#[doc(hidden)]
+pub mod planted;
 pub mod registry;
 pub mod resources;
 pub mod spec;

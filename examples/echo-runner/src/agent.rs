@@ -22,7 +22,7 @@ use crate::{
     Behaviour, DIR_VARIABLE, LaunchDocument, MalformedDocument, OnStart, Order, Pong,
     client::Request,
     notify::{notify, watchdog_interval},
-    socket_path,
+    socket_path, witness,
 };
 
 /// Tells the program to be one of an agent's children instead of an agent.
@@ -71,6 +71,9 @@ pub fn run() -> Result<ExitCode, RunError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(io("standard input"))?;
     let document = LaunchDocument::parse(&line)?;
+    if let Some(dir) = std::env::var_os(witness::DIR_VARIABLE) {
+        witness::testify(dir.as_ref(), &document).map_err(io("the witness's file"))?;
+    }
     let behaviour = document.behaviour();
     match behaviour.on_start {
         Some(OnStart::Exit(code)) => {

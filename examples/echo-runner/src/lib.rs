@@ -5,7 +5,8 @@
 //!
 //! It needs no runtime, so it starts in about a millisecond; read [`agent`] for what
 //! a runner has to do, in one page. Tests and demos use [`binary`] to find it,
-//! [`socket_path`] and [`ping`] to talk to it.
+//! [`socket_path`] and [`ping`] to talk to it. Where it is asked to, it is a [`witness`]
+//! of its own life.
 
 pub mod agent;
 mod behaviour;
@@ -13,6 +14,7 @@ mod client;
 mod document;
 mod locate;
 mod notify;
+pub mod witness;
 
 pub use self::{
     behaviour::{Behaviour, OnStart},

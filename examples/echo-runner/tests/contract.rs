@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use echo_runner::{Order, ping, socket_path};
+use echo_runner::{Order, ping, socket_path, witness};
 use rustix::process::{Pid, Signal, kill_process};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -20,17 +20,18 @@ struct Started {
 }
 
 fn start(line: &str) -> Started {
+    start_with(line, |_, _| ())
+}
+
+fn start_with(line: &str, prepare: impl FnOnce(&Path, &mut Command)) -> Started {
     let dir = tempfile::tempdir().unwrap();
     let notify = dir.path().join("notify");
     let host = UnixDatagram::bind(&notify).unwrap();
     host.set_read_timeout(Some(LIMIT)).unwrap();
-    let mut child = Command::new(echo_runner::binary().unwrap())
-        .env("NOTIFY_SOCKET", &notify)
-        .env("ECHO_DIR", dir.path())
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(echo_runner::binary().unwrap());
+    command.env("NOTIFY_SOCKET", &notify).env("ECHO_DIR", dir.path());
+    prepare(dir.path(), &mut command);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     Started { child, host, dir }
 }
@@ -87,6 +88,40 @@ fn it_misbehaves_when_told_to() {
     started.heard();
     echo_runner::order(&started.socket(), Order::Exit(9), LIMIT).unwrap();
     assert_eq!(started.child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn it_testifies_to_its_whole_life_where_it_is_asked_to() {
+    let before = witness::now();
+    let mut started = start_with(&document("{}"), |dir, command| {
+        std::fs::create_dir(dir.join("witness")).unwrap();
+        command.env(witness::DIR_VARIABLE, dir.join("witness"));
+    });
+    started.heard();
+    let ready = witness::now();
+    std::thread::sleep(10 * witness::INTERVAL);
+    let killed = witness::now();
+    started.child.kill().unwrap();
+    started.child.wait().unwrap();
+    let ended = witness::now();
+    let all = witness::read_all(&started.dir.path().join("witness")).unwrap();
+    let [testimony] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(
+        testimony.witness,
+        witness::Witness {
+            guild: "g".into(),
+            agent: "a".into(),
+            epoch: 7,
+            host: "h".into(),
+            pid: started.child.id()
+        }
+    );
+    assert!(testimony.alive_at.is_sorted());
+    let (first, last) = (testimony.alive_at[0], *testimony.alive_at.last().unwrap());
+    assert!(before < first && first < ready, "it testifies before it is ready");
+    assert!(ready < last && last < ended, "and goes on");
+    // A busy machine may let it wait, but not for ever.
+    assert!(killed.saturating_sub(last) < 1_000_000_000);
 }
 
 #[test]

@@ -7,11 +7,13 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
+use crate::planted;
+
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident = $($file:literal)+;)*) => {
         $($(#[$doc])*
         pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));)*
+            LazyLock::new(|| Script::new(&planted::script(concat!($(include_str!($file)),+))));)*
     };
 }
 
