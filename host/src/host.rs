@@ -262,6 +262,7 @@ impl Host {
             registry: registry.clone(),
             engine: engine.clone(),
             peers,
+            probe: ballot.probe.clone(),
             contact: contact.subscribe(),
             tenure,
             terms,

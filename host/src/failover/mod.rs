@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::{adoption::Adoptions, burial::Burials};
 use crate::{
     clock::Clock,
-    tenure::{Contact, Peers, Tenure},
+    tenure::{Contact, Peers, Probe, Tenure},
 };
 
 /// By how much later the next host in rank begins, and at most.
@@ -52,6 +52,7 @@ pub(crate) struct Failover {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) engine: GrpcEngine,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) probe: Probe,
     pub(crate) contact: watch::Receiver<Contact>,
     pub(crate) tenure: Arc<Tenure>,
     pub(crate) terms: LeaseTerms,
@@ -84,6 +85,8 @@ impl Failover {
                     Some(HostEvent::Changed(host)) => {
                         // One that came, or is back, may take what nobody could.
                         if known.insert(host.info.id) {
+                            // It is a member of every council from now on.
+                            self.probe.hurry();
                             look_again_at.get_or_insert(Instant::now() + LOOK_AGAIN_AFTER);
                         }
                     }

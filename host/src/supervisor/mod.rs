@@ -65,6 +65,7 @@ pub use self::{
     error::{CreateError, StopError, SupervisorError},
 };
 use crate::{
+    clock::BootInstant,
     fence::Fence,
     runner::RunnerTable,
     tenure::{Standing, Tenure},
@@ -206,7 +207,9 @@ impl Supervisor {
             inherited: inherited(&config.env_allow),
             config,
         };
-        shared.tasks.spawn(keep_fence(fence, tenure, closing.clone()));
+        let until = tenure.until();
+        shared.fence.allow_until(*until.borrow());
+        shared.tasks.spawn(keep_fence(fence, tenure, until, closing.clone()));
         Ok(Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) })
     }
 
@@ -434,15 +437,23 @@ fn fence(config: &SupervisorConfig) -> std::io::Result<Arc<Fence>> {
 
 /// Tells the fence until when the tenure lasts, and puts another in its place when it has
 /// ended.
-async fn keep_fence(fence: Arc<Fence>, tenure: Arc<Tenure>, closing: CancellationToken) {
-    let mut until = tenure.until();
+async fn keep_fence(
+    fence: Arc<Fence>,
+    tenure: Arc<Tenure>,
+    mut until: watch::Receiver<BootInstant>,
+    closing: CancellationToken,
+) {
     loop {
-        let now = *until.borrow_and_update();
-        if !fence.allow_until(now) {
-            tracing::error!("the fence is not told until when agents may run; it is another one's turn");
-        }
         tokio::select! {
-            changed = until.changed() => if changed.is_err() { return },
+            changed = until.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // One that has ended is told when it is started again.
+                if !fence.allow_until(*until.borrow_and_update()) && fence.is_there() {
+                    tracing::warn!("the fence has not read for long; the end it was told of last stands");
+                }
+            }
             () = fence.ended() => {
                 tracing::error!("the fence has ended; starting another");
                 let reviving = Arc::clone(&fence);

@@ -86,6 +86,12 @@ pub(crate) fn probes(length: Duration) -> (Probe, Probes) {
 }
 
 impl Probe {
+    /// Has the lease renewed at once, for there is a new view.
+    pub(crate) fn hurry(&self) {
+        // Too many probes under way have the same effect.
+        let _ = self.ask.try_send(oneshot::channel().0);
+    }
+
     /// Whether it can; also when that cannot be told in time.
     pub(crate) async fn reaches_registry(&self) -> bool {
         let (answer, answered) = oneshot::channel();
@@ -284,8 +290,10 @@ impl Keeper {
                 state.next_renewal = Instant::now() + length / RENEWALS_PER_LEASE;
                 state.next_round = Instant::now() + NEVER;
                 if let Some(view) = renewed.view {
-                    // The registry learns soon that this is the view to go by.
                     state.view = view;
+                    // The registry learns at once that this is the view to go by: a burial
+                    // needs the votes of both as long as it does not.
+                    state.next_renewal = Instant::now();
                 }
                 self.reached(state, true);
                 if renewed.forgot {

@@ -112,7 +112,14 @@ async fn away_and_back(mut redis: RedisServer, data: Data) {
         }
     }
     engine.wait_for_hosts(2, crate::setup::LIMIT).await.unwrap();
-    let new = engine.run_agent(launch("b")).await.unwrap();
+    let new = loop {
+        match engine.run_agent(launch("b")).await {
+            // This engine has seen that the hosts' leases are over, and not yet that they are
+            // in force again.
+            Err(EngineError::NoHost { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            result => break result.unwrap(),
+        }
+    };
     assert!(after.iter().all(|agent| agent.epoch < new.epoch));
     engine.stop_guild(&guild()).await.unwrap().into_iter().for_each(|outcome| drop(outcome.result.unwrap()));
     assert_eq!(world.processes(), Vec::<u32>::new());

@@ -150,14 +150,12 @@ async fn a_fence_that_was_killed_is_replaced_and_knows_all() {
         kill(first, Signal::KILL);
         tokio::time::timeout(LIMIT, ended).await.unwrap();
     }
-    assert!(!fence.is_there());
-    assert!(!fence.allow_until(FOR_EVER), "there is nobody to be told");
-    let refused = s.create("unfenced", "{}").await.unwrap_err().to_string();
-    assert!(refused.contains("the fence is gone"), "{refused}");
-
-    fence.revive().unwrap();
+    // The supervisor puts another in its place.
+    while !fence.is_there() {
+        tokio::task::yield_now().await;
+    }
     let second = fence.pid().unwrap();
-    assert!(fence.is_there() && second != first);
+    assert!(second != first);
     fence.revive().unwrap();
     assert_eq!(fence.pid(), Some(second), "it is there already");
     gone(first).await;
@@ -261,7 +259,12 @@ impl Elsewhere {
         let host = Program::start(&mut command);
         host.wait_for_output("agents are there");
         let elsewhere = Self { host, dir };
-        assert_eq!(elsewhere.agents().len(), 3);
+        // One that has just been executed has no environment for a moment.
+        let until = std::time::Instant::now() + LIMIT;
+        while elsewhere.agents().len() != 3 {
+            assert!(std::time::Instant::now() < until, "its agents are {:?}", elsewhere.agents());
+            std::thread::yield_now();
+        }
         elsewhere
     }
 

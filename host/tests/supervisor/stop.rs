@@ -148,7 +148,7 @@ async fn a_shutdown_ends_everything_and_answers_everybody() {
     assert!(matches!(starting, Err(CreateError::ShuttingDown)), "{starting:?}");
     assert!(!exists(running.pid.unwrap()));
     let record = setup.record(&running.key).await.unwrap();
-    assert_eq!((record.state, record.pid), (AgentState::Failed, None));
+    assert_eq!((record.state, record.pid), (AgentState::Waiting, None));
     assert_eq!(record.last_exit.unwrap().reason, "the host ends: killed by signal 9 (SIGKILL)");
     assert!(matches!(setup.create("c", "{}").await, Err(CreateError::ShuttingDown)));
     setup.stop_all().await;

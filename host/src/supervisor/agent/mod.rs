@@ -204,7 +204,12 @@ impl Agent {
                     let reason = format!("watchdog: no sign of life for {:?}", watchdog.unwrap_or_default());
                     return Ok(self.kill(incarnation, &reason).await);
                 }
-                Event::Ended => return Ok(self.finish(incarnation, None).await),
+                Event::Ended => {
+                    let ended = self.finish(incarnation, None).await;
+                    // The fence was first.
+                    let untenured = !ended.success && !self.shared.tenure.is_held();
+                    return Ok(Ended { untenured, ..ended });
+                }
                 Event::Interrupt(interrupt) => {
                     return Err(self.interrupted(Some(incarnation), interrupt).await);
                 }
