@@ -1,13 +1,14 @@
 //! `guildhall`: the command for those who write placement policies and those who run a
-//! fleet by them.
+//! fleet.
 
+mod fleet;
 mod policy;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Placement policies: which host gets this agent?
+/// Placement policies, and fleets that run by them.
 #[derive(Parser)]
 #[command(name = "guildhall", version)]
 struct Arguments {
@@ -20,6 +21,12 @@ enum Command {
     /// Write, build, check, try and publish placement policies.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Look at the hosts of a fleet; cordon, drain and bury them.
+    #[command(subcommand)]
+    Host(fleet::HostCommand),
+    /// Look at the agents of a fleet, and move them.
+    #[command(subcommand)]
+    Agent(fleet::AgentCommand),
 }
 
 fn main() -> ExitCode {
@@ -27,8 +34,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .init();
-    let Command::Policy(command) = Arguments::parse().command;
-    match command.run() {
+    let done = match Arguments::parse().command {
+        Command::Policy(command) => command.run(),
+        Command::Host(command) => command.run(),
+        Command::Agent(command) => command.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("guildhall: {}", told(&error));

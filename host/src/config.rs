@@ -182,6 +182,11 @@ pub struct HostArgs {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "DURATION", default_value = "25s")]
     pub drain_timeout: String,
 
+    /// Agents that are moved at most a minute after hosts joined, if the policy proposes
+    /// moves; 0 for none.
+    #[arg(long, env = "REBALANCE", value_name = "N", default_value = "10")]
+    pub rebalance: String,
+
     /// Restarts in a row before an agent is recorded as failed.
     #[arg(long, env = "RESTART_LIMIT", value_name = "N", default_value = "10")]
     pub restart_limit: String,
@@ -267,6 +272,8 @@ pub struct HostConfig {
     pub outage_patience: Duration,
     /// What its tenure is measured on.
     pub clock: Clock,
+    /// Agents that are moved at most a minute after hosts joined, if the policy proposes it.
+    pub rebalance: usize,
     /// The policy for `RunAgent`.
     pub policy: PolicyChoice,
     /// The settings of a policy that brings none along.
@@ -310,6 +317,7 @@ impl HostConfig {
             consistency: Consistency::Strict,
             outage_patience: Duration::from_secs(600),
             clock: Clock::Machine,
+            rebalance: 10,
             policy: PolicyChoice::default(),
             policy_settings: serde_json::Value::Null,
             trust: Trust::default(),
@@ -439,6 +447,8 @@ impl HostArgs {
             _ => check.duration("OUTAGE_PATIENCE", &self.outage_patience),
         };
 
+        let rebalance = check.parse("REBALANCE", &self.rebalance, "a number of agents").unwrap_or(0);
+
         let policy = PolicyChoice::parse(&self.policy);
         check.check("POLICY", &self.policy, policy.check());
         let pinned = parts(&self.policy_sha256)
@@ -530,6 +540,7 @@ impl HostArgs {
             lease,
             consistency,
             outage_patience,
+            rebalance,
             policy,
             policy_settings,
             trust: Trust { pinned, keys },

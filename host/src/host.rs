@@ -46,6 +46,7 @@ use crate::{
     moving::{self, Drained, Mover},
     overload::Overload,
     peer_service::Peer,
+    rebalance::Rebalance,
     replies::Replies,
     service::Service,
     state_dir::{self, StateDirError},
@@ -268,9 +269,19 @@ impl Host {
             terms,
             clock,
         };
+        let rebalance = Rebalance {
+            registry: registry.clone(),
+            supervisor: supervisor.clone(),
+            engine: engine.clone(),
+            mover: mover.clone(),
+            a_minute: config.rebalance,
+            grace: config.drain_timeout,
+        };
         let failover_ending = CancellationToken::new();
         let guard = failed.clone().drop_guard();
         let failover = failover.run(failover_ending.clone());
+        let rebalance = rebalance.run(failover_ending.clone());
+        let failover = async { tokio::join!(failover, rebalance) }.map(|((), ())| ());
         let failover = tokio::spawn(failover.inspect(move |()| drop(guard)));
 
         let server_ending = CancellationToken::new();

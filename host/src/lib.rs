@@ -12,7 +12,7 @@
 //! | `replies`, `overload` | calls that are carried out once; calls that are too many |
 //! | [`tenure`] | keeps the lease, and with it the right to run agents |
 //! | `failover` | sees to the agents of hosts that are gone |
-//! | `moving` | moves agents to other hosts: drain, and one by one |
+//! | `moving`, `rebalance` | moves agents to other hosts: drain, one by one, after hosts joined |
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
 //! | [`fence`] | ends all agents when the host may not run them any more |
 //! | [`state_dir`] | what a host remembers across its processes |
@@ -34,6 +34,7 @@ mod load;
 mod moving;
 mod overload;
 mod peer_service;
+mod rebalance;
 mod replies;
 pub mod runner;
 mod service;

@@ -151,7 +151,7 @@ async fn a_shutdown_ends_everything_and_answers_everybody() {
     assert_eq!((record.state, record.pid), (AgentState::Waiting, None));
     assert_eq!(record.last_exit.unwrap().reason, "the host ends: killed by signal 9 (SIGKILL)");
     assert!(matches!(setup.create("c", "{}").await, Err(CreateError::ShuttingDown)));
-    setup.stop_all().await;
+    setup.registry.release(&running.key, running.epoch).await.unwrap();
     setup.assert_nothing_left().await;
 }
 

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 
 pub use self::{
     error::{EngineError, Tried},
-    grpc::{GrpcEngine, GrpcEngineBuilder, Retries, Timeouts},
+    grpc::{DrainProgress, GrpcEngine, GrpcEngineBuilder, Retries, Timeouts},
 };
 use crate::{
     agent::{AgentEvent, AgentInfo},

@@ -116,7 +116,7 @@ fn choose<T: Clone>(from: &[T], pick: Pick, unknown: T) -> T {
 
 impl Past {
     fn lease(&self, host: usize, pick: Pick) -> LeaseId {
-        choose(&self.leases[host], pick, lease("unknown"))
+        choose(&self.leases[host], pick, lease(&format!("unknown-{host}")))
     }
 
     fn epoch(&self, agent: usize, pick: Pick) -> Epoch {

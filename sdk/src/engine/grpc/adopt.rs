@@ -113,7 +113,6 @@ impl Shared {
             epoch: record.epoch.0,
             request_id: record.request_id.clone(),
             placed_by,
-            overlap: false,
         };
         let mut peer = self.channels.peer(host)?;
         let late = |_| Fault::new(FaultReason::HostUnreachable, "the host did not answer in time");

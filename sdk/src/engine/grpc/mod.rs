@@ -5,6 +5,7 @@
 //! | `builder.rs` | settings, and the engine's birth |
 //! | `policy.rs` | the policy that decides, and the one that takes its place |
 //! | `adopt.rs` | another host for an agent that has none any more |
+//! | `operate.rs` | what operators do: move, cordon, drain |
 //! | `run.rs` | one launch: place, ask, and on a refusal place again |
 //! | `directory.rs` | questions: from the registry, or from the hosts themselves |
 //! | `channels.rs` | one pooled connection a host |
@@ -13,6 +14,7 @@ mod adopt;
 mod builder;
 mod channels;
 mod directory;
+mod operate;
 mod policy;
 mod run;
 
@@ -32,7 +34,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 use uuid::Uuid;
 
-pub use self::builder::{GrpcEngineBuilder, Retries, Timeouts};
+pub use self::{
+    builder::{GrpcEngineBuilder, Retries, Timeouts},
+    operate::DrainProgress,
+};
 use self::{channels::Channels, directory::Directory};
 use super::{AgentOutcome, EngineError, ExecutionEngine};
 use crate::{

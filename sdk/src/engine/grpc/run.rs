@@ -136,7 +136,12 @@ impl Shared {
                 launch.placed_by = Some(wire::policy_to_wire(&policy));
             }
             let fault = match self.create(&info.info, create.clone(), deadline).await {
-                Ok(agent) => return Ok(agent),
+                Ok(agent) if agent.state == AgentState::Running => return Ok(agent),
+                // An earlier attempt's agent, which this host took over and is starting.
+                Ok(_) => match self.started_all_the_same(&request.key, request_id).await {
+                    Some(agent) => return Ok(agent),
+                    None => continue,
+                },
                 Err(fault) => fault,
             };
             match self.judge(&request.key, request_id, &host, &fault, &tried).await? {
