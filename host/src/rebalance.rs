@@ -80,7 +80,9 @@ impl Rebalance {
         for proposed in &moves {
             let Some((launch, _)) = agents.get(proposed.agent) else { continue };
             match self.mover.move_agent(&launch.key, Some(&proposed.to), self.grace).await {
-                Ok(agent) => info!(agent = %agent.key, to = %agent.host, reason = proposed.reason, "rebalanced"),
+                Ok(agent) => {
+                    info!(agent = %agent.key, to = %agent.host, reason = proposed.reason, "rebalanced")
+                }
                 Err(error) => debug!(agent = %launch.key, %error, "the agent is not moved"),
             }
         }

@@ -39,7 +39,7 @@ impl AgentCommand {
                 let agents = fleet.engine(async |engine| Ok(engine.get_agents_in_guild(&guild).await?))?;
                 let mut table = Table::new();
                 let columns = ["agent", "state", "host", "epoch", "restarts", "last exit"];
-                table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(columns);
+                table.load_style(UTF8_HORIZONTAL_ONLY).set_header(columns);
                 for agent in agents {
                     table.add_row([
                         agent.key.agent.to_string(),

@@ -77,7 +77,7 @@ fn list(fleet: &FleetArgs) -> anyhow::Result<()> {
     let (hosts, overdue) =
         fleet.registry(async |registry| Ok((registry.hosts().await?, registry.overdue().await?)))?;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["host", "agents", "capacity", "state", "endpoint"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["host", "agents", "capacity", "state", "endpoint"]);
     for host in hosts {
         let state = if host.info.draining { "cordoned" } else { "open" };
         let (running, capacity) = (host.info.load.running.to_string(), host.info.capacity.to_string());

@@ -26,7 +26,10 @@ pub(crate) struct FleetArgs {
 
 impl FleetArgs {
     /// Runs `work` with the registry.
-    fn registry<T>(&self, work: impl AsyncFnOnce(Arc<dyn Registry>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    fn registry<T>(
+        &self,
+        work: impl AsyncFnOnce(Arc<dyn Registry>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             work(Arc::new(RedisRegistry::connect(&self.redis_url, RedisOptions::default()).await?)).await

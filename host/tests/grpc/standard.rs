@@ -58,8 +58,10 @@ async fn reflection_lists_the_services_and_describes_them() {
         panic!("services should be listed")
     };
     let services: BTreeSet<_> = listed.service.into_iter().map(|service| service.name).collect();
-    let wanted =
-        ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "guildhall.v1.AgentHostService",
+    let wanted = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "guildhall.v1.AgentHostService",
         "guildhall.v1.PeerService",
     ];
     assert_eq!(services, wanted.map(str::to_owned).into());

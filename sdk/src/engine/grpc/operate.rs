@@ -50,7 +50,8 @@ impl GrpcEngine {
                 request_id: fresh_id(),
             };
             let mut client = self.client(&agent.host)?;
-            let answer = client.move_agent(request).await.map_err(|status| host_failed(&agent.host, &status))?;
+            let answer =
+                client.move_agent(request).await.map_err(|status| host_failed(&agent.host, &status))?;
             let moved = answer.into_inner().agent.and_then(|agent| wire::agent_from_wire(agent).ok());
             moved.ok_or_else(|| {
                 let fault = Fault::new(FaultReason::Internal, "the answer makes no sense");
@@ -97,7 +98,8 @@ impl GrpcEngine {
         let progress = self.unless_shut_down(begun).await?.into_inner();
         let host = host.clone();
         let told = move |step: Result<v1::DrainResponse, tonic::Status>| {
-            let v1::DrainResponse { total, moved, waiting, done } = step.map_err(|it| host_failed(&host, &it))?;
+            let v1::DrainResponse { total, moved, waiting, done } =
+                step.map_err(|it| host_failed(&host, &it))?;
             Ok(DrainProgress { total, moved, waiting, done })
         };
         Ok(progress.map(told).boxed())
