@@ -19,8 +19,8 @@ use futures::{
 };
 use guildhall::{
     host::{Consistency, HostInfo, LeaseId, LeaseTerms},
-    planted::is_planted,
     placement::PolicyIdentity,
+    planted::is_planted,
     registry::{Registration, Registry, RegistryError, Renewed, View},
 };
 use tokio::{
@@ -284,8 +284,10 @@ impl Keeper {
                 state.next_renewal = Instant::now() + length / RENEWALS_PER_LEASE;
                 state.next_round = Instant::now() + NEVER;
                 if let Some(view) = renewed.view {
-                    // The registry learns soon that this is the view to go by.
                     state.view = view;
+                    // The registry learns at once that this is the view to go by. Until then
+                    // the council of the one before has a say, and that may have nobody else.
+                    state.next_renewal = Instant::now();
                 }
                 self.reached(state, true);
                 if renewed.forgot {
