@@ -7,7 +7,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos model policies setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos model policies setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
@@ -21,6 +21,10 @@ test: setup lint unit doc policies ## Set up what the tests need, and run all ch
 bench: redis ## Measure, print a table of ratios, write target/bench.json
 	$(CARGO) build --release -p guildhall-bench -p guildhall-host -p guildhall-cli -p echo-runner
 	$(TARGET)/release/bench $(ARGS)
+
+survival: redis ## Measure failover, drain and outages, write target/survival.json. ARGS="failover drain steady outage --outage SECONDS --write-docs"
+	$(BUILD) --bin bench --bin agent-host --bin echo-runner
+	$(TARGET)/release/bench --survival $(ARGS)
 
 model: ## Check the protocol's model exhaustively, and that it finds planted flaws
 	$(CARGO) run --release -p guildhall-model -- $(ARGS)

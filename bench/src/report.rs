@@ -12,6 +12,10 @@ use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
+/// The lines between which a page has the figures of survival.
+const BEGIN: &str = "<!-- survival: made by `make survival ARGS=--write-docs` -->\n";
+const END: &str = "<!-- end of survival -->\n";
+
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -75,12 +79,12 @@ pub(crate) struct Report {
     taken: Vec<String>,
 }
 
-/// `bench.json` in the target folder that this program was built in.
-pub(crate) fn beside_this_program() -> Result<PathBuf> {
+/// A file in the target folder that this program was built in.
+pub(crate) fn beside_this_program(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     // target/release/bench
     let target = program.ancestors().nth(2).unwrap_or(Path::new("."));
-    Ok(target.join("bench.json"))
+    Ok(target.join(name))
 }
 
 impl Report {
@@ -112,6 +116,20 @@ impl Report {
         fs::write(&self.file, json + "\n").with_context(|| format!("cannot write {}", self.file.display()))
     }
 
+    /// Puts all rows as a table in Markdown between the marks of a page.
+    pub(crate) fn write_docs(&self, page: &Path) -> Result<()> {
+        let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+        let from = text.find(BEGIN).with_context(|| format!("there is no line {BEGIN:?}"))? + BEGIN.len();
+        let to = text[from..].find(END).with_context(|| format!("there is no line {END:?}"))? + from;
+        let mut table = "| figure | value | goal | met |\n| --- | --- | --- | --- |\n".to_owned();
+        for Row { figure, value, unit, goal, met } in &self.rows {
+            let goal = goal.as_deref().unwrap_or_default();
+            let met = met.map_or("", |met| if met { "yes" } else { "**no**" });
+            table += &format!("| {figure} | {value} {unit} | {goal} | {met} |\n");
+        }
+        Ok(fs::write(page, format!("{}{table}{}", &text[..from], &text[to..]))?)
+    }
+
     /// What this run took, as a table.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new();
@@ -135,6 +153,19 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_filled_between_its_marks() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (file, page) = (folder.path().join("survival.json"), folder.path().join("page.md"));
+        fs::write(&page, format!("a\n{BEGIN}old\n{END}b\n"))?;
+        let mut report = Report::open(file)?;
+        report.add(vec![Row::new("x", 1.5, "s").below(2.0)]);
+        report.write_docs(&page)?;
+        let table = "| figure | value | goal | met |\n| --- | --- | --- | --- |\n| x | 1.5 s | < 2 | yes |\n";
+        assert_eq!(fs::read_to_string(&page)?, format!("a\n{BEGIN}{table}{END}b\n"));
+        Ok(())
+    }
 
     #[test]
     fn rows_are_replaced_in_place_and_new_ones_come_last() -> Result<()> {

@@ -120,7 +120,7 @@ fn runner_table(runner: &Path, sockets: &Path) -> String {
 }
 
 /// The host program in the folder that this one was built in.
-fn agent_host() -> Result<PathBuf> {
+pub(crate) fn agent_host() -> Result<PathBuf> {
     let found = std::env::current_exe()?.with_file_name("agent-host");
     ensure!(
         found.is_file(),

@@ -2,11 +2,11 @@
 //! no host and no registry can tell afterwards who ran when.
 //!
 //! When [`DIR_VARIABLE`] names a folder, the agent opens a file of its own there as soon
-//! as it knows who it is, and appends the time of `CLOCK_MONOTONIC` every
-//! [`INTERVAL`] until its process ends: eight bytes each, nanoseconds, little-endian.
-//! All processes of one machine read the same clock, whatever the calendar says, so
-//! their files can be compared. An agent that cannot write any more ends, for a life
-//! without a witness proves nothing.
+//! as it knows who it is, and appends the time of `CLOCK_MONOTONIC` every few
+//! milliseconds ([`INTERVAL`]) until its process ends: eight bytes each, nanoseconds,
+//! little-endian. All processes of one machine read the same clock, whatever the calendar
+//! says, so their files can be compared. An agent that cannot write any more ends, for a
+//! life without a witness proves nothing.
 //!
 //! The file's [name](Witness::file_name) says whose it is. [`read_all`] reads a folder
 //! of them.
@@ -27,8 +27,12 @@ use crate::LaunchDocument;
 /// runner table; without it they do not.
 pub const DIR_VARIABLE: &str = "WITNESS_DIR";
 
-/// Time between two records.
+/// Time between two records, unless [`INTERVAL_VARIABLE`] says otherwise.
 pub const INTERVAL: Duration = Duration::from_millis(5);
+
+/// The variable that says how many milliseconds there are between two records: where there
+/// are a thousand agents, their testimonies are work for the machine.
+pub const INTERVAL_VARIABLE: &str = "WITNESS_INTERVAL_MS";
 
 /// How the names of the files end.
 const EXTENSION: &str = ".witness";
@@ -128,9 +132,11 @@ pub(crate) fn testify(dir: &Path, document: &LaunchDocument) -> io::Result<()> {
     };
     let mut file = OpenOptions::new().create_new(true).append(true).open(dir.join(witness.file_name()))?;
     record(&mut file)?;
+    let interval = std::env::var(INTERVAL_VARIABLE).ok().and_then(|ms| ms.parse().ok());
+    let interval = interval.map_or(INTERVAL, Duration::from_millis);
     thread::Builder::new().name("witness".to_owned()).spawn(move || {
         loop {
-            thread::sleep(INTERVAL);
+            thread::sleep(interval);
             if let Err(error) = record(&mut file) {
                 eprintln!("the witness cannot write any more: {error}");
                 std::process::exit(1);

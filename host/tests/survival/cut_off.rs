@@ -26,7 +26,8 @@ async fn hosts(world: &World, consistency: &str) -> (Proxy, [Program; 3]) {
     (wire, hosts)
 }
 
-#[tokio::test]
+// The wire is carried while the test waits for a log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_is_cut_off_alone_stops_its_agents_and_works_again_afterwards() {
     let world = world();
     let (wire, hosts) = hosts(&world, "strict").await;
@@ -57,7 +58,8 @@ async fn a_host_that_is_cut_off_alone_stops_its_agents_and_works_again_afterward
     drop(hosts);
 }
 
-#[tokio::test]
+// The wire is carried while the test waits for a log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_available_mode_a_host_that_is_cut_off_goes_on_beside_those_that_take_over() {
     let world = world();
     let (wire, hosts) = hosts(&world, "available").await;

@@ -9,7 +9,6 @@ use echo_runner::witness;
 pub(crate) struct Life {
     pub(crate) epoch: u64,
     pub(crate) host: String,
-    pub(crate) pid: u32,
     pub(crate) first: u64,
     pub(crate) last: u64,
 }
@@ -22,8 +21,8 @@ pub(crate) fn read(dir: &Path) -> BTreeMap<String, Vec<Life>> {
         let (Some(first), Some(last)) = (testimony.alive_at.first(), testimony.alive_at.last()) else {
             continue;
         };
-        let witness::Witness { agent, epoch, host, pid, .. } = testimony.witness;
-        lives.entry(agent).or_default().push(Life { epoch, host, pid, first: *first, last: *last });
+        let witness::Witness { agent, epoch, host, .. } = testimony.witness;
+        lives.entry(agent).or_default().push(Life { epoch, host, first: *first, last: *last });
     }
     lives.values_mut().for_each(|lives| lives.sort_by_key(|life| life.first));
     lives

@@ -113,20 +113,20 @@ async fn a_watcher_misses_nothing_when_redis_or_a_host_starts_again() {
 #[tokio::test]
 async fn who_watches_a_host_is_told_everything_when_it_is_asked_again() {
     let world = world();
-    let [mut first, _second] = world.hosts();
+    let [_first, mut last] = world.hosts();
     let engine = world.engine(2).await;
     run(&engine, 4).await;
     let request = || v1::WatchAgentsRequest { guild_id: "g".to_owned() };
-    let mut events = client(&first).await.watch_agents(request()).await.unwrap().into_inner();
+    let mut events = client(&last).await.watch_agents(request()).await.unwrap().into_inner();
     assert_eq!(snapshot(&mut events).await.len(), 2);
 
-    first.signal(Signal::KILL);
-    first.wait();
+    last.signal(Signal::KILL);
+    last.wait();
     let ended = async { while let Some(Ok(_)) = events.next().await {} };
     timeout(LIMIT, ended).await.expect("the stream ends with the host");
-    let agents = until_elsewhere(&engine, 4, "h1").await;
+    let agents = until_elsewhere(&engine, 4, "h2").await;
 
-    let again = world.host("h1");
+    let again = world.host("h2");
     let mut events = client(&again).await.watch_agents(request()).await.unwrap().into_inner();
     assert_eq!(snapshot(&mut events).await, [], "its agents are another's");
     world.assert_each_runs_once(&agents).await;
