@@ -260,7 +260,7 @@ impl Host {
         let failover = Failover {
             host: id.clone(),
             registry: registry.clone(),
-            engine: engine.clone(),
+            engine: Arc::new(engine.clone()),
             peers,
             contact: contact.subscribe(),
             tenure,

@@ -37,6 +37,8 @@ mod peer_service;
 mod replies;
 pub mod runner;
 mod service;
+#[cfg(test)]
+mod simulation;
 pub mod state_dir;
 pub mod supervisor;
 pub mod tenure;

@@ -19,8 +19,8 @@ use futures::{
 };
 use guildhall::{
     host::{Consistency, HostInfo, LeaseId, LeaseTerms},
-    planted::is_planted,
     placement::PolicyIdentity,
+    planted::is_planted,
     registry::{Registration, Registry, RegistryError, Renewed, View},
 };
 use tokio::{
