@@ -186,7 +186,8 @@ impl Run {
                 });
             }
             20..35 => {
-                let (all, side) = (lock(&self.sites).len(), self.some());
+                let all = lock(&self.sites).len();
+                let side = self.some();
                 let (out, back) = [(true, true), (true, false), (false, true)][world.between(0, 2) as usize];
                 let mut links = BTreeSet::new();
                 for (a, b) in side.iter().flat_map(|a| (0..all).map(move |b| (*a, b))) {
