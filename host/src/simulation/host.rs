@@ -60,6 +60,7 @@ pub(super) struct SimulatedHost {
     pub(super) machine: Arc<Machine>,
     pub(super) gate: Gate,
     info: watch::Sender<HostInfo>,
+    lease: watch::Receiver<LeaseId>,
     finder: Arc<Finder>,
     dead: CancellationToken,
     ending: CancellationToken,
@@ -149,6 +150,7 @@ impl SimulatedHost {
             Arc::clone(&processes) as _,
         );
         let info = watch::Sender::new(info);
+        let held = lease.subscribe();
         let contact = watch::Sender::new(None);
         let (probe, probes) = tenure::probes(terms.length);
         let ballots: Arc<Mutex<Ballots>> = Arc::default();
@@ -194,7 +196,24 @@ impl SimulatedHost {
         }
         let peer = Arc::new(Peer { supervisor: supervisor.clone(), registry, ballot });
         world.set_reached(machine, Reached { gate: gate.clone(), peer: Some(peer) });
-        Self { supervisor, machine: processes, gate, info, finder, dead, ending, keeper, tasks, site }
+        Self {
+            supervisor,
+            machine: processes,
+            gate,
+            info,
+            lease: held,
+            finder,
+            dead,
+            ending,
+            keeper,
+            tasks,
+            site,
+        }
+    }
+
+    /// The lease that it holds.
+    pub(super) fn lease(&self) -> LeaseId {
+        self.lease.borrow().clone()
     }
 
     /// What it runs on.

@@ -329,10 +329,28 @@ impl Run {
             }
         }
         let took = began.elapsed();
+        self.explain(&excused).await;
         world.book().judge(&excused);
         // What was late may still do harm.
         sleep(Duration::from_secs(30)).await;
         took
+    }
+
+    /// Notes what the registry and the hosts know of agents that should run and do not.
+    async fn explain(&self, excused: &BTreeSet<AgentKey>) {
+        let accepted = self.world.book().accepted();
+        for key in accepted {
+            if self.world.book().is_live(&key) || excused.contains(&key) {
+                continue;
+            }
+            let record = self.world.memory.agent(&key).await;
+            self.world.book().note(&format!("the registry has {record:?}"));
+            for (machine, host) in &*lock(&self.hosts) {
+                let agent = host.supervisor.get(&key).map(|agent| (agent.epoch, agent.state));
+                let lease = host.lease();
+                self.world.book().note(&format!("h{machine} under {lease:?} has {agent:?}"));
+            }
+        }
     }
 
     /// Those that have failed, and are recorded so.
