@@ -118,6 +118,29 @@ impl Claim {
         *self = Self::InDoubt { last, leases };
     }
 
+    /// Gives an agent that was to be adopted to whichever host takes it, if the claim was
+    /// made: it was accepted long ago, and is not to be removed.
+    pub(super) async fn pass_on(
+        &mut self,
+        agent: &AgentInfo,
+        registry: &dyn Registry,
+    ) -> Result<(), RegistryError> {
+        let epoch = match self {
+            Self::None => None,
+            Self::Held(epoch) => Some(*epoch),
+            Self::InDoubt { .. } => self.find(agent, None, registry).await?,
+        };
+        if let Some(epoch) = epoch {
+            match registry.hand_over(&AgentInfo { epoch, ..agent.clone() }).await {
+                // It is another's already.
+                Ok(()) | Err(RegistryError::Fenced { .. } | RegistryError::Forgotten { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        *self = Self::None;
+        Ok(())
+    }
+
     /// Gives the identity back.
     pub(super) async fn release(
         &mut self,
