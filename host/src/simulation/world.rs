@@ -11,6 +11,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use guildhall::{ids::HostId, registry::MemoryRegistry};
 use tokio::{sync::watch, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{book::Book, chance::Chance};
 use crate::peer_service::Peer;
@@ -207,7 +208,7 @@ impl World {
         lock(&self.machines).insert(machine, reached);
     }
 
-    /// Calls another machine. What was begun there goes on when the caller gives up.
+    /// Calls another machine. What was begun there may go on when the caller gives up.
     pub(super) async fn call<T, F>(
         &self,
         from: usize,
@@ -230,8 +231,13 @@ impl World {
             return Err("nobody listens".to_owned());
         };
         gate.pass().await;
-        let answer =
-            tokio::spawn(gate.clone().through(ask(peer))).await.map_err(|error| error.to_string())?;
+        let asking = tokio::spawn(gate.clone().through(ask(peer)));
+        // The other side may hear that the caller has given up, or not.
+        let answer = match self.permille(500) {
+            true => AbortOnDropHandle::new(asking).await,
+            false => asking.await,
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
         self.travel().await;
         if cut(to, from) {
             sleep(NO_ANSWER).await;
