@@ -43,6 +43,9 @@ use crate::{
 /// Hosts that an agent without one is offered to at most.
 const OFFERS: usize = 3;
 
+/// How long a drain may take.
+const DRAINS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What a machine is, for the whole run.
 #[derive(Clone)]
 pub(super) struct Site {
@@ -251,13 +254,14 @@ impl SimulatedHost {
         supervisor.cordon();
         info.send_modify(|info| info.draining = true);
         let keys = supervisor.live_keys();
-        futures::future::join_all(keys.into_iter().map(async |key| {
+        let moved = futures::future::join_all(keys.into_iter().map(async |key| {
             if let Ok(handed) = supervisor.hand_over(&key, Duration::from_secs(3)).await {
                 site.world.book().count("handed over");
                 let _ = finder.adopt_agent(&handed.record, &handed.launch).await;
             }
-        }))
-        .await;
+        }));
+        // What is left then is an orphan when the lease ends.
+        let _ = timeout(DRAINS_WITHIN, moved).await;
         supervisor.shutdown().await;
         self.ending.cancel();
         let _ = self.keeper.await;
