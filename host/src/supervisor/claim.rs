@@ -118,27 +118,28 @@ impl Claim {
         *self = Self::InDoubt { last, leases };
     }
 
-    /// Gives an agent that was to be adopted to whichever host takes it, if the claim was
-    /// made: it was accepted long ago, and is not to be removed.
+    /// Gives the agent to whichever host takes it, and answers under which epoch that was;
+    /// `None` when it is another's already, or was not claimed.
     pub(super) async fn pass_on(
         &mut self,
         agent: &AgentInfo,
         registry: &dyn Registry,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Option<Epoch>, RegistryError> {
         let epoch = match self {
             Self::None => None,
             Self::Held(epoch) => Some(*epoch),
             Self::InDoubt { .. } => self.find(agent, None, registry).await?,
         };
-        if let Some(epoch) = epoch {
-            match registry.hand_over(&AgentInfo { epoch, ..agent.clone() }).await {
-                // It is another's already.
-                Ok(()) | Err(RegistryError::Fenced { .. } | RegistryError::Forgotten { .. }) => {}
+        let passed = match epoch {
+            Some(epoch) => match registry.hand_over(&AgentInfo { epoch, ..agent.clone() }).await {
+                Ok(()) => Some(epoch),
+                Err(RegistryError::Fenced { .. } | RegistryError::Forgotten { .. }) => None,
                 Err(error) => return Err(error),
-            }
-        }
+            },
+            None => None,
+        };
         *self = Self::None;
-        Ok(())
+        Ok(passed)
     }
 
     /// Gives the identity back.

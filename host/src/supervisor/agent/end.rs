@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use guildhall::{
-    agent::{AgentInfo, AgentState, LastExit},
-    registry::RegistryError,
-};
+use guildhall::agent::{AgentInfo, AgentState, LastExit};
 use tokio::time::Instant;
 
 use super::{
@@ -186,11 +183,16 @@ impl Agent {
         self.show();
         let mut waits = retry_waits(self.shared.config.registry_retry);
         loop {
-            let source = match self.shared.registry.hand_over(&self.info).await {
-                Ok(()) => break,
-                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
-                    tracing::warn!(agent = %self.info.key, %error, "the agent is another's already");
-                    return self.leave(error.into());
+            // A restart whose answer was lost may have given it another epoch.
+            let source = match self.claim.pass_on(&self.info, &*self.shared.registry).await {
+                Ok(Some(epoch)) => {
+                    self.info.epoch = epoch;
+                    break;
+                }
+                Ok(None) => {
+                    let AgentInfo { key, epoch, .. } = self.info.clone();
+                    tracing::warn!(agent = %key, "the agent is another's already");
+                    return self.leave(CreateError::NotAnOrphan { key, epoch });
                 }
                 Err(error) => Arc::new(error),
             };
@@ -238,7 +240,7 @@ impl Agent {
         loop {
             let registry = &*self.shared.registry;
             let given = match passes_on {
-                true => self.claim.pass_on(&self.info, registry).await,
+                true => self.claim.pass_on(&self.info, registry).await.map(drop),
                 false => self.claim.release(&self.info, registry).await,
             };
             let Err(source) = given else { break };
