@@ -58,6 +58,14 @@ pub enum Clock {
     Machine,
     /// Tokio's clock, which a test or a simulation may drive; counted from this moment.
     Tokio(Instant),
+    /// Tokio's clock, which a simulation drives, as a machine shows it whose clock runs
+    /// unlike: `pace` milliseconds pass on it in each second since `start`.
+    Paced {
+        /// When it showed 0.
+        start: Instant,
+        /// Its speed; 1000 is tokio's own.
+        pace: u32,
+    },
 }
 
 impl Clock {
@@ -66,6 +74,7 @@ impl Clock {
         match self {
             Self::Machine => BootInstant::now(),
             Self::Tokio(start) => BootInstant(start.elapsed()),
+            Self::Paced { start, pace } => BootInstant(start.elapsed() * pace / 1000),
         }
     }
 }

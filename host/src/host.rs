@@ -261,7 +261,7 @@ impl Host {
         let failover = Failover {
             host: id.clone(),
             registry: registry.clone(),
-            engine: engine.clone(),
+            engine: Arc::new(engine.clone()),
             peers,
             probe: ballot.probe.clone(),
             contact: contact.subscribe(),

@@ -38,6 +38,8 @@ mod rebalance;
 mod replies;
 pub mod runner;
 mod service;
+#[cfg(test)]
+mod simulation;
 pub mod state_dir;
 pub mod supervisor;
 pub mod tenure;

@@ -55,8 +55,8 @@ impl Adoptions {
             Ok(None) => return self.give_up_without_launch(record).await,
             Err(error) => return debug!(agent = %record.key, %error, "its launch cannot be read"),
         };
-        match self.failover.engine.adopt_agent(&record, &launch, &[]).await {
-            Ok(_) | Err(EngineError::NotFound { .. }) => {}
+        match self.failover.engine.adopt_agent(&record, &launch).await {
+            Ok(()) | Err(EngineError::NotFound { .. }) => {}
             Err(EngineError::NoHost { reason, .. }) if !record.failed_on.is_empty() => {
                 let reason = format!("there is no host on which it has not failed: {reason}");
                 self.fail(record, reason).await;

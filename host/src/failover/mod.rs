@@ -15,11 +15,14 @@ mod burial;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use guildhall::{
-    engine::GrpcEngine,
-    host::{HostEvent, LeaseTerms},
+    agent::AgentInfo,
+    engine::{EngineError, GrpcEngine},
+    host::{HostEvent, LeaseTerms, LiveHost},
     ids::HostId,
+    launch::Launch,
     registry::{Registry, rank},
 };
 use tokio::{
@@ -45,12 +48,33 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// How often orphans are looked for without a reason, divided by the number of hosts.
 const LOOK_ANYWAY_EVERY: Duration = Duration::from_secs(15);
 
+/// Finds hosts for agents that have none. The simulation has its own, without policies.
+#[async_trait]
+pub(crate) trait HostFinder: Send + Sync + 'static {
+    /// The hosts that it knows of.
+    fn hosts(&self) -> Vec<Arc<LiveHost>>;
+
+    /// Has a host adopt the agent; as [`GrpcEngine::adopt_agent`].
+    async fn adopt_agent(&self, record: &AgentInfo, launch: &Launch) -> Result<(), EngineError>;
+}
+
+#[async_trait]
+impl HostFinder for GrpcEngine {
+    fn hosts(&self) -> Vec<Arc<LiveHost>> {
+        self.hosts()
+    }
+
+    async fn adopt_agent(&self, record: &AgentInfo, launch: &Launch) -> Result<(), EngineError> {
+        self.adopt_agent(record, launch, &[]).await.map(drop)
+    }
+}
+
 /// Everything that failover needs.
 #[derive(Clone)]
 pub(crate) struct Failover {
     pub(crate) host: HostId,
     pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) engine: GrpcEngine,
+    pub(crate) engine: Arc<dyn HostFinder>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) probe: Probe,
     pub(crate) contact: watch::Receiver<Contact>,

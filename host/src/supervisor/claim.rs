@@ -118,6 +118,30 @@ impl Claim {
         *self = Self::InDoubt { last, leases };
     }
 
+    /// Gives the agent to whichever host takes it, and answers under which epoch that was;
+    /// `None` when it is another's already, or was not claimed.
+    pub(super) async fn pass_on(
+        &mut self,
+        agent: &AgentInfo,
+        registry: &dyn Registry,
+    ) -> Result<Option<Epoch>, RegistryError> {
+        let epoch = match self {
+            Self::None => None,
+            Self::Held(epoch) => Some(*epoch),
+            Self::InDoubt { .. } => self.find(agent, None, registry).await?,
+        };
+        let passed = match epoch {
+            Some(epoch) => match registry.hand_over(&AgentInfo { epoch, ..agent.clone() }).await {
+                Ok(()) => Some(epoch),
+                Err(RegistryError::Fenced { .. } | RegistryError::Forgotten { .. }) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        *self = Self::None;
+        Ok(passed)
+    }
+
     /// Gives the identity back.
     pub(super) async fn release(
         &mut self,

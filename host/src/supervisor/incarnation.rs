@@ -6,43 +6,79 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use guildhall::{
     ids::{AgentKey, Epoch, HostId},
     launch::Launch,
 };
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::{
-    Shared,
+    Shared, SupervisorConfig, SupervisorError, inherited,
     notify::{Notice, NotifySocket},
     output::{Output, Source},
     process::{Exit, Input, Process},
+    runtime_dir,
+    spawner::Spawner,
     stdin::Stdin,
     vfork::Program,
 };
 use crate::{
+    fence::Fence,
     launch_document,
     runner::{Delivery, Runner},
 };
 
 /// What a process can do that its agent's task must know of.
 #[derive(Debug)]
-pub(super) enum Sign {
+pub(crate) enum Sign {
     /// It has ended, and waits to be reaped.
     Ended,
     /// It said something.
     Notice(Notice),
 }
 
-#[derive(Debug)]
+/// Starts the processes of one host's agents. The simulation has others than the system's.
+#[async_trait]
+pub(crate) trait Processes: Send + Sync {
+    /// Starts a process and hands it its launch document.
+    async fn start(&self, runner: &Runner, launch: &Launch, epoch: Epoch) -> io::Result<Box<dyn Body>>;
+
+    /// Starts none from now on, and waits for what it needed for that to end.
+    async fn close(&self);
+}
+
+/// A process and its pipes. Dropping it ends it.
+#[async_trait]
+pub(crate) trait Body: Send {
+    fn pid(&self) -> u32;
+
+    /// Waits for a sign of the process, and sees to its pipes meanwhile. Dropping
+    /// the future loses nothing.
+    async fn sign(&mut self, source: &Source<'_>) -> Sign;
+
+    /// Whether it said that it is ready before it ended.
+    fn was_ready(&self) -> bool;
+
+    fn terminate(&self);
+
+    fn kill(&self);
+
+    /// Waits for its end and clears up behind it. Answers with how it ended, and the
+    /// end of its standard error.
+    async fn finish(self: Box<Self>, source: &Source<'_>) -> (Exit, String);
+}
+
 pub(super) struct Incarnation {
-    process: Process,
-    stdin: Stdin,
-    output: Output,
-    notify: NotifySocket,
+    body: Box<dyn Body>,
     spawned: Instant,
     ready: Option<Instant>,
 }
@@ -55,38 +91,19 @@ impl Incarnation {
         launch: &Launch,
         epoch: Epoch,
     ) -> io::Result<Self> {
-        let host = &shared.config.host;
         let spawned = Instant::now();
-        let notify = NotifySocket::open(shared.runtime_dir.path(), shared.next_socket())?;
-        let program = program(runner, launch, epoch, host, &shared.inherited, notify.path())?;
-        let input = match runner.delivery {
-            Delivery::Stdin => Input::Pipe,
-            Delivery::Env => Input::Empty,
-        };
-        let process = shared.spawner.spawn(program, input).await?;
-        let stdin = match process.stdin {
-            Some(pipe) => Stdin::deliver(pipe, launch_document::render(launch, epoch, host) + "\n")?,
-            None => Stdin::Closed,
-        };
-        let output = Output::new(process.stdout, process.stderr)?;
-        Ok(Self { process: Process::new(process.leader)?, stdin, output, notify, spawned, ready: None })
+        let body = shared.processes.start(runner, launch, epoch).await?;
+        Ok(Self { body, spawned, ready: None })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.process.pid()
+        self.body.pid()
     }
 
     /// Waits for a sign of the process, and sees to its pipes meanwhile. Dropping
     /// the future loses nothing.
     pub(super) async fn sign(&mut self, source: &Source<'_>) -> Sign {
-        loop {
-            tokio::select! {
-                () = self.process.ended() => return Sign::Ended,
-                notice = self.notify.notice() => return Sign::Notice(notice),
-                () = self.stdin.progress() => {}
-                () = self.output.pump(source) => {}
-            }
-        }
+        self.body.sign(source).await
     }
 
     /// Notes that it is ready. Answers with how long that took.
@@ -98,7 +115,7 @@ impl Incarnation {
 
     /// Whether it said that it is ready before it ended.
     pub(super) fn was_ready(&self) -> bool {
-        self.notify.was_ready()
+        self.body.was_ready()
     }
 
     /// How long it has been ready.
@@ -107,18 +124,107 @@ impl Incarnation {
     }
 
     pub(super) fn terminate(&self) {
-        self.process.terminate();
+        self.body.terminate();
     }
 
     pub(super) fn kill(&self) {
-        self.process.kill();
+        self.body.kill();
     }
 
     /// Waits for its end and clears up behind it. Answers with how it ended, and the
     /// end of its standard error.
     pub(super) async fn finish(self, source: &Source<'_>) -> (Exit, String) {
-        let exit = self.process.reap().await;
-        (exit, self.output.finish(source))
+        self.body.finish(source).await
+    }
+}
+
+/// Processes of this machine.
+pub(super) struct LocalProcesses {
+    host: HostId,
+    spawner: Spawner,
+    runtime_dir: TempDir,
+    sockets: AtomicU64,
+    /// The part of the host's environment that agents inherit.
+    inherited: Vec<(OsString, OsString)>,
+}
+
+impl LocalProcesses {
+    /// Makes the spawner threads, and a directory for the sockets of agents.
+    pub(super) fn new(config: &SupervisorConfig, fence: &Arc<Fence>) -> Result<Self, SupervisorError> {
+        Ok(Self {
+            host: config.host.clone(),
+            spawner: Spawner::start(fence).map_err(SupervisorError::Spawner)?,
+            runtime_dir: runtime_dir(config)?,
+            sockets: AtomicU64::new(0),
+            inherited: inherited(&config.env_allow),
+        })
+    }
+}
+
+#[async_trait]
+impl Processes for LocalProcesses {
+    async fn start(&self, runner: &Runner, launch: &Launch, epoch: Epoch) -> io::Result<Box<dyn Body>> {
+        let socket = self.sockets.fetch_add(1, Ordering::Relaxed);
+        let notify = NotifySocket::open(self.runtime_dir.path(), socket)?;
+        let program = program(runner, launch, epoch, &self.host, &self.inherited, notify.path())?;
+        let input = match runner.delivery {
+            Delivery::Stdin => Input::Pipe,
+            Delivery::Env => Input::Empty,
+        };
+        let process = self.spawner.spawn(program, input).await?;
+        let stdin = match process.stdin {
+            Some(pipe) => Stdin::deliver(pipe, launch_document::render(launch, epoch, &self.host) + "\n")?,
+            None => Stdin::Closed,
+        };
+        let output = Output::new(process.stdout, process.stderr)?;
+        Ok(Box::new(LocalBody { process: Process::new(process.leader)?, stdin, output, notify }))
+    }
+
+    async fn close(&self) {
+        self.spawner.join().await;
+    }
+}
+
+struct LocalBody {
+    process: Process,
+    stdin: Stdin,
+    output: Output,
+    notify: NotifySocket,
+}
+
+#[async_trait]
+impl Body for LocalBody {
+    fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    async fn sign(&mut self, source: &Source<'_>) -> Sign {
+        loop {
+            tokio::select! {
+                () = self.process.ended() => return Sign::Ended,
+                notice = self.notify.notice() => return Sign::Notice(notice),
+                () = self.stdin.progress() => {}
+                () = self.output.pump(source) => {}
+            }
+        }
+    }
+
+    fn was_ready(&self) -> bool {
+        self.notify.was_ready()
+    }
+
+    fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    fn kill(&self) {
+        self.process.kill();
+    }
+
+    async fn finish(self: Box<Self>, source: &Source<'_>) -> (Exit, String) {
+        let Self { process, output, .. } = *self;
+        let exit = process.reap().await;
+        (exit, output.finish(source))
     }
 }
 

@@ -36,7 +36,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -59,10 +59,19 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{agent::Command, guild_specs::GuildSpecs, places::Places, spawner::Spawner, table::Table};
+pub(crate) use self::incarnation::Processes;
+use self::{
+    agent::Command, guild_specs::GuildSpecs, incarnation::LocalProcesses, places::Places, table::Table,
+};
 pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
+};
+#[cfg(test)]
+pub(crate) use self::{
+    incarnation::{Body, Sign},
+    output::Source,
+    process::Exit,
 };
 use crate::{
     clock::BootInstant,
@@ -105,16 +114,12 @@ struct Shared {
     closing: CancellationToken,
     release_claims: AtomicBool,
     tasks: TaskTracker,
-    spawner: Spawner,
+    processes: Arc<dyn Processes>,
     fence: Arc<Fence>,
     tenure: Arc<Tenure>,
     /// Lets so many agents start at once that nobody waits for.
     restarts: Arc<Semaphore>,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
-    runtime_dir: TempDir,
-    sockets: AtomicU64,
-    /// The part of the host's environment that agents inherit.
-    inherited: Vec<(OsString, OsString)>,
 }
 
 /// How many agents a supervisor has.
@@ -183,8 +188,22 @@ impl Supervisor {
         lease: watch::Receiver<LeaseId>,
         tenure: Arc<Tenure>,
     ) -> Result<Self, SupervisorError> {
-        let closing = CancellationToken::new();
         let fence = fence(&config).map_err(SupervisorError::Fence)?;
+        let processes = Arc::new(LocalProcesses::new(&config, &fence)?);
+        Ok(Self::with_processes(config, runners, registry, lease, tenure, fence, processes))
+    }
+
+    /// One whose processes are made in another way than by the system.
+    pub(crate) fn with_processes(
+        config: SupervisorConfig,
+        runners: RunnerTable,
+        registry: Arc<dyn Registry>,
+        lease: watch::Receiver<LeaseId>,
+        tenure: Arc<Tenure>,
+        fence: Arc<Fence>,
+        processes: Arc<dyn Processes>,
+    ) -> Self {
+        let closing = CancellationToken::new();
         let shared = Shared {
             runners: ArcSwap::from_pointee(runners),
             registry,
@@ -197,20 +216,17 @@ impl Supervisor {
             closing: closing.clone(),
             release_claims: AtomicBool::new(false),
             tasks: TaskTracker::new(),
-            spawner: Spawner::start(&fence).map_err(SupervisorError::Spawner)?,
+            processes,
             fence: Arc::clone(&fence),
             tenure: Arc::clone(&tenure),
             restarts: Arc::new(Semaphore::new(config.concurrent_restarts.max(1))),
             elsewhere: OnceLock::new(),
-            runtime_dir: runtime_dir(&config)?,
-            sockets: AtomicU64::new(0),
-            inherited: inherited(&config.env_allow),
             config,
         };
         let until = tenure.until();
         shared.fence.allow_until(*until.borrow());
         shared.tasks.spawn(keep_fence(fence, tenure, until, closing.clone()));
-        Ok(Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) })
+        Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) }
     }
 
     /// Says who finds other hosts for agents that restart in vain. Without it they fail
@@ -392,7 +408,7 @@ impl Supervisor {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         self.shared.table.close();
-        self.shared.spawner.join().await;
+        self.shared.processes.close().await;
     }
 }
 
@@ -407,10 +423,6 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Shared {
-    fn next_socket(&self) -> u64 {
-        self.sockets.fetch_add(1, Ordering::Relaxed)
-    }
-
     fn leave_claims(&self) -> bool {
         !self.release_claims.load(Ordering::Relaxed)
     }

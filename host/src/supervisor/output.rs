@@ -68,9 +68,9 @@ impl Output {
 
 /// Whose output it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source<'a> {
-    pub(super) key: &'a AgentKey,
-    pub(super) epoch: Epoch,
+pub(crate) struct Source<'a> {
+    pub(crate) key: &'a AgentKey,
+    pub(crate) epoch: Epoch,
 }
 
 #[derive(Debug)]

@@ -164,9 +164,9 @@ impl Drop for Leader {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exit {
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
+pub(crate) struct Exit {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
 }
 
 impl From<&WaitIdStatus> for Exit {

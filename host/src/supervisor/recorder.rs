@@ -33,6 +33,8 @@ pub(super) fn retry_waits(first: Duration) -> ExponentialBackoff {
         .with_min_delay(first)
         .with_max_delay(MAX_RETRY)
         .with_jitter()
+        // Chance has one source, which a simulation takes the place of.
+        .with_jitter_seed(rand::random())
         .without_max_times()
         .build()
 }

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use guildhall::{
-    agent::{AgentInfo, AgentState, LastExit},
-    registry::RegistryError,
-};
+use guildhall::agent::{AgentInfo, AgentState, LastExit};
 use tokio::time::Instant;
 
 use super::{
@@ -139,6 +136,7 @@ impl Agent {
 
     /// Sees to what is left when the agent has no process any more.
     pub(super) async fn close(mut self, end: End) {
+        let adopts = self.succeeds.is_some();
         match end {
             End::Undone(error) => self.give_up(error).await,
             End::Stopped => self.give_up(CreateError::Stopped).await,
@@ -158,6 +156,10 @@ impl Agent {
                         if let Err(error) = self.shared.registry.hand_over(&self.info).await {
                             tracing::warn!(agent = %self.info.key, %error, "the agent waits for the host's lease to end");
                         }
+                        return self.leave(CreateError::ShuttingDown);
+                    }
+                    if adopts {
+                        // Its claim, if there is one, ends with the host's lease.
                         return self.leave(CreateError::ShuttingDown);
                     }
                     let released = self.claim.release(&self.info, &*self.shared.registry).await;
@@ -181,11 +183,16 @@ impl Agent {
         self.show();
         let mut waits = retry_waits(self.shared.config.registry_retry);
         loop {
-            let source = match self.shared.registry.hand_over(&self.info).await {
-                Ok(()) => break,
-                Err(error @ (RegistryError::Fenced { .. } | RegistryError::Forgotten { .. })) => {
-                    tracing::warn!(agent = %self.info.key, %error, "the agent is another's already");
-                    return self.leave(error.into());
+            // A restart whose answer was lost may have given it another epoch.
+            let source = match self.claim.pass_on(&self.info, &*self.shared.registry).await {
+                Ok(Some(epoch)) => {
+                    self.info.epoch = epoch;
+                    break;
+                }
+                Ok(None) => {
+                    let AgentInfo { key, epoch, .. } = self.info.clone();
+                    tracing::warn!(agent = %key, "the agent is another's already");
+                    return self.leave(CreateError::NotAnOrphan { key, epoch });
                 }
                 Err(error) => Arc::new(error),
             };
@@ -226,10 +233,18 @@ impl Agent {
         if let Some(in_doubt) = self.recorder.abandon() {
             self.claim = in_doubt;
         }
-        self.info.state = AgentState::Stopping;
+        // An adoption that nobody waits for any more is given up; the agent is not.
+        let passes_on = self.succeeds.is_some() && !self.unwanted;
+        self.info.state = if passes_on { AgentState::Waiting } else { AgentState::Stopping };
         let mut waits = retry_waits(self.shared.config.registry_retry);
-        while let Err(source) = self.claim.release(&self.info, &*self.shared.registry).await {
-            tracing::warn!(agent = %self.info.key, error = %source, "the record is removed later");
+        loop {
+            let registry = &*self.shared.registry;
+            let given = match passes_on {
+                true => self.claim.pass_on(&self.info, registry).await.map(drop),
+                false => self.claim.release(&self.info, registry).await,
+            };
+            let Err(source) = given else { break };
+            tracing::warn!(agent = %self.info.key, error = %source, "the claim is given back later");
             let failed = StopError::Registry { key: self.info.key.clone(), source: Arc::new(source) };
             // Whoever comes now has this tried again, and waits for that.
             self.shared.table.undo(&self.info.key);
