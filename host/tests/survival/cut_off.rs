@@ -11,13 +11,13 @@ use crate::{
     },
 };
 
-/// Three hosts, of which the first reaches Redis by a wire that can be cut.
+/// Three hosts, of which the last reaches Redis by a wire that can be cut.
 async fn hosts(world: &World, consistency: &str) -> (Proxy, [Program; 3]) {
     let wire = Proxy::to(world.redis.port()).await;
     let host = |id: &str| {
         let mut command = world.command(id);
         command.env("CONSISTENCY", consistency);
-        if id == "h1" {
+        if id == "h3" {
             command.env("REDIS_URL", wire.url());
         }
         ready(&mut command)
@@ -36,14 +36,14 @@ async fn a_host_that_is_cut_off_alone_stops_its_agents_and_works_again_afterward
 
     wire.cut();
     // Its peers can reach Redis, so they promise nothing.
-    let stopped = pids(&on(&before, "h1"));
+    let stopped = pids(&on(&before, "h3"));
     until("it stops its agents", async || {
         let left = world.processes();
         stopped.iter().all(|pid| !left.contains(pid))
     })
     .await;
-    let after = until_elsewhere(&engine, 9, "h1").await;
-    assert_only_moved_from("h1", &before, &after);
+    let after = until_elsewhere(&engine, 9, "h3").await;
+    assert_only_moved_from("h3", &before, &after);
     world.assert_each_runs_once(&after).await;
 
     wire.mend();
@@ -52,7 +52,7 @@ async fn a_host_that_is_cut_off_alone_stops_its_agents_and_works_again_afterward
     for n in 0..9 {
         more.push(engine.run_agent(launch(&format!("b{n}"))).await.unwrap());
     }
-    assert!(!on(&more, "h1").is_empty(), "it takes agents again: {more:#?}");
+    assert!(!on(&more, "h3").is_empty(), "it takes agents again: {more:#?}");
     let now = until_agents(&engine, |agents| agents.len() == 18 && all_run(agents)).await;
     world.assert_each_runs_once(&now).await;
     drop(hosts);
@@ -67,9 +67,9 @@ async fn in_available_mode_a_host_that_is_cut_off_goes_on_beside_those_that_take
     let before = run(&engine, 9).await;
 
     wire.cut();
-    let after = until_elsewhere(&engine, 9, "h1").await;
-    assert_only_moved_from("h1", &before, &after);
-    let mut twice = [pids(&on(&before, "h1")), pids(&after)].concat();
+    let after = until_elsewhere(&engine, 9, "h3").await;
+    assert_only_moved_from("h3", &before, &after);
+    let mut twice = [pids(&on(&before, "h3")), pids(&after)].concat();
     twice.sort_unstable();
     assert_eq!(world.processes(), twice, "the agents of the host that is cut off go on");
 
