@@ -7,7 +7,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench survival chaos model policies setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos fuzz model policies setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
@@ -16,7 +16,7 @@ demo: ## Run a guild on an embedded fleet. ARGS="--spec PATH --policy NAME|PATH.
 	@$(CARGO) build --release -p guildhall-demo -p echo-runner
 	@exec $(TARGET)/release/demo $(ARGS)
 
-test: setup lint unit doc policies ## Set up what the tests need, and run all checks
+test: setup lint unit doc policies fuzz-short ## Set up what the tests need, and run all checks
 
 bench: redis ## Measure, print a table of ratios, write target/bench.json
 	$(CARGO) build --release -p guildhall-bench -p guildhall-host -p guildhall-cli -p echo-runner
@@ -34,6 +34,10 @@ chaos: redis tools ## Inject faults into real processes, write target/chaos.json
 	@mkdir -p $(TARGET)/planted && cp $(TARGET)/release/agent-host $(TARGET)/planted/agent-host
 	$(BUILD) --bin agent-host --bin chaos --bin echo-runner
 	$(TARGET)/release/chaos $(ARGS)
+
+fuzz: libfuzzer ## Fuzz the decoders and parsers, and policies' answers. ARGS="SECONDS" for each target, 60 by default
+	$(call FUZZ,$(or $(ARGS),60))
+	PROPTEST_CASES=4096 $(CARGO) test --release --workspace --test placement fuzz::
 
 policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in
 	$(CARGO) run --release -p xtask -- policies --check
@@ -55,6 +59,28 @@ deny: ## Licences, duplicate versions and sources of what we depend on
 clean: ## Remove what was built
 	$(CARGO) clean
 
+# --- fuzzing -------------------------------------------------------------------
+
+FUZZED = requests launch_document notify guild_yaml guild_json records
+
+# A short form for `make test`. Policies' answers are among the tests.
+.PHONY: fuzz-short
+fuzz-short: libfuzzer
+	$(call FUZZ,5)
+
+# Each target for so many seconds; what it finds stays in target/fuzz/.
+define FUZZ
+RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/fuzz/rustc.sh" $(BUILD) --bin fuzz --features guildhall-fuzz/libfuzzer
+@for target in $(FUZZED); do \
+  mkdir -p $(TARGET)/fuzz/$$target && echo "fuzz $$target: $(1) s" \
+  && FUZZ_TARGET=$$target $(TARGET)/release/fuzz -max_total_time=$(1) -timeout=10 -rss_limit_mb=1024 \
+    -max_len=8192 -print_final_stats=1 -artifact_prefix=$(TARGET)/fuzz/$$target- \
+    $(TARGET)/fuzz/$$target fuzz/corpus/$$target examples/specs > $(TARGET)/fuzz/$$target.log 2>&1 \
+  && grep -E 'stat::(number_of_executed|average_exec|peak_rss)' $(TARGET)/fuzz/$$target.log \
+  || { tail -n 40 $(TARGET)/fuzz/$$target.log; exit 1; }; \
+done
+endef
+
 # --- what the tasks need ------------------------------------------------------
 
 # The whole workspace's features, whatever is built of it: so nothing is built twice.
@@ -63,8 +89,8 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 SUDO = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT = $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends
 
-.PHONY: redis tools wasm c
-setup: redis tools wasm c ## Install what the tests need: redis-server, faketime, wasm compilers for Rust and C
+.PHONY: redis tools wasm c libfuzzer
+setup: redis tools wasm c libfuzzer ## Install what the tests need: redis-server, faketime, wasm compilers for Rust and C, libFuzzer
 
 redis:
 	@command -v redis-server >/dev/null || { $(APT) redis-server; } \
@@ -89,3 +115,9 @@ c:
 	@{ command -v clang && command -v wasm-ld && test -e "$$(clang --target=wasm32-wasi -print-file-name=libc.a)"; } >/dev/null 2>&1 \
 	  || { $(APT) clang lld wasi-libc; } \
 	  || { echo "clang, wasm-ld and wasi-libc are needed: install them by hand" >&2; exit 1; }
+
+# Comes with clang, in a package of its own.
+libfuzzer: c
+	@ls "$$(clang -print-runtime-dir)"/libclang_rt.fuzzer*.a >/dev/null 2>&1 \
+	  || { $(APT) "libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev"; } \
+	  || { echo "clang's libFuzzer is needed: install it by hand" >&2; exit 1; }

@@ -45,6 +45,8 @@ pub mod supervisor;
 pub mod tenure;
 mod unreadable;
 
+#[doc(hidden)]
+pub use self::service::{page_key, page_token};
 pub use self::{
     config::{HostArgs, HostConfig},
     fleet::{Fleet, FleetBuilder, FleetError},

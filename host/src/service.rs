@@ -251,11 +251,16 @@ fn optional_guild(guild_id: &str) -> Result<Option<GuildId>, Status> {
 /// Control characters are in no id, so one keeps the two apart.
 const BETWEEN_IDS: char = '\u{1f}';
 
-fn page_token(key: &AgentKey) -> String {
+/// Where the next page begins. Public for the fuzzer alone, as is [`page_key`].
+pub fn page_token(key: &AgentKey) -> String {
     format!("{}{BETWEEN_IDS}{}", key.guild, key.agent)
 }
 
-fn page_key(token: &str) -> Result<AgentKey, Status> {
+/// Where the page before ended.
+///
+/// # Errors
+/// A status that refuses the call.
+pub fn page_key(token: &str) -> Result<AgentKey, Status> {
     let (guild, agent) = token
         .split_once(BETWEEN_IDS)
         .ok_or_else(|| invalid("page_token is not one of this service".to_owned()))?;

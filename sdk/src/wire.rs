@@ -97,8 +97,9 @@ pub(crate) fn launch_without_guild(launch: &Launch) -> Vec<u8> {
     prost::Message::encode_to_vec(&v1::Launch { guild_spec: Vec::new(), ..launch_to_wire(launch) })
 }
 
-/// The launch that was kept in these two parts.
-pub(crate) fn launch_with_guild(launch: &[u8], guild_spec: &[u8]) -> Result<Launch, InvalidLaunch> {
+/// The launch that was kept in these two parts. Public for the fuzzer alone.
+#[doc(hidden)]
+pub fn launch_with_guild(launch: &[u8], guild_spec: &[u8]) -> Result<Launch, InvalidLaunch> {
     let launch: v1::Launch = prost::Message::decode(launch).map_err(|error: prost::DecodeError| {
         InvalidLaunch::Field { field: "launch", reason: error.to_string() }
     })?;

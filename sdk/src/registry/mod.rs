@@ -20,6 +20,8 @@ mod memory;
 mod redis;
 mod view;
 
+#[doc(hidden)]
+pub use self::redis::readable_as;
 pub use self::{
     fleet_policy::FleetPolicy,
     memory::MemoryRegistry,

@@ -35,8 +35,6 @@ fn answering(words: &[u32]) -> made::Policy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_answer_costs_one_decision_at_most(words in prop::collection::vec(word(), ANSWER_BYTES / 4)) {
         let service = service(&answering(&words));

@@ -100,6 +100,12 @@ fn from_json<T: DeserializeOwned>(place: &str, json: &str) -> Result<T, Registry
     serde_json::from_str(json).map_err(|error| corrupt(place, error.to_string()))
 }
 
+/// Whether `text` can be read as the entry of a host, as that of an agent, and as a view.
+/// The fuzzer's way in.
+pub fn readable_as(text: &str) -> [bool; 3] {
+    [any_host("", text).is_ok(), any_agent("", text).is_ok(), view("", 1, text).is_ok()]
+}
+
 pub(super) fn corrupt(place: impl Into<String>, reason: impl Into<String>) -> RegistryError {
     RegistryError::Corrupt { place: place.into(), reason: reason.into() }
 }

@@ -43,6 +43,8 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use redis::{FromRedisValue, ScriptInvocation};
 use tokio::time::Instant;
 
+#[doc(hidden)]
+pub use self::entry::readable_as;
 use self::{
     address::Address,
     claim::{Claim, Purpose},
