@@ -441,6 +441,7 @@ impl Registry for RedisRegistry {
             .key(&keys.epochs)
             .arg(agent.key.agent.as_str())
             .arg(agent.epoch.0)
+            .arg(live(agent))
             .arg(entry::to_json(agent)?)
             .arg(&keys.changes);
         self.ask_fenced(&agent.key, agent.epoch, &keys.agents, &script).await
