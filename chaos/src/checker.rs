@@ -131,11 +131,18 @@ impl fmt::Display for Loss {
 pub(crate) fn loss(history: &History, agent: &Agent, standing: &Standing, since: u64) -> Option<Loss> {
     let lives = history.lives.get(agent).map(Vec::as_slice).unwrap_or_default();
     let why = match standing {
-        Standing::Running(epoch) if lives.iter().any(|life| life.epoch == *epoch && life.last >= since) => {
+        // An agent that was claimed anew, because Redis lost its data, has a process that was
+        // started under the epoch before.
+        Standing::Running(epoch)
+            if lives
+                .iter()
+                .max_by_key(|life| life.epoch)
+                .is_some_and(|newest| newest.epoch <= *epoch && newest.last >= since) =>
+        {
             return None;
         }
         Standing::Running(epoch) => {
-            format!("epoch {epoch} is recorded as running, and no such process lives")
+            format!("epoch {epoch} is recorded as running, and its process does not live")
         }
         Standing::OnItsWay => return None,
         Standing::Ended(reason) if !reason.trim().is_empty() => return None,
@@ -299,7 +306,7 @@ mod tests {
         let lost = |standing| loss(&history, &agent("a"), &standing, 90).is_some();
         assert!(!lost(Standing::Running(2)));
         assert!(lost(Standing::Running(1)), "that process ended");
-        assert!(lost(Standing::Running(3)), "nobody has seen that process");
+        assert!(!lost(Standing::Running(3)), "it was claimed anew, and goes on");
         assert!(loss(&history, &agent("b"), &Standing::Running(1), 90).is_some(), "nor any of that agent");
         assert!(!lost(Standing::OnItsWay));
         assert!(!lost(Standing::Ended("it exited with code 2".into())));
