@@ -67,6 +67,10 @@ async fn at_the_end_of_tenure_every_group_is_killed() {
         ] {
             s.create(agent, echo).await.unwrap();
         }
+        // One that has just been executed has no environment for a moment.
+        while s.processes().len() != 7 {
+            tokio::task::yield_now().await;
+        }
         let group = s.supervisor.get(&key("g", "stopped")).unwrap().pid.unwrap();
         let group = rustix::process::Pid::from_raw(group.cast_signed()).unwrap();
         rustix::process::kill_process_group(group, Signal::STOP).unwrap();
@@ -115,7 +119,9 @@ fn a_runtime_that_is_stuck_does_not_keep_agents_alive() {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let s = runtime.block_on(fenced(by));
         runtime.block_on(s.create("a", r#"{"fork_children":2}"#)).unwrap();
-        assert_eq!(s.processes().len(), 3);
+        while s.processes().len() != 3 {
+            std::thread::yield_now();
+        }
         // This thread does not drive the runtime, and its only worker waits in vain.
         let (unblock, blocked) = mpsc::channel::<()>();
         let (entered, is_stuck) = mpsc::channel();
@@ -162,7 +168,9 @@ async fn a_fence_that_was_killed_is_replaced_and_knows_all() {
     // The new one was told of what was there, and takes more.
     s.create("later", "{}").await.unwrap();
     assert_eq!(s.ping(&parent).await.children.len(), 2);
-    assert_eq!(s.processes().len(), 4);
+    while s.processes().len() != 4 {
+        tokio::task::yield_now().await;
+    }
     assert!(fence.allow_until(BootInstant::now()));
     wait_until_none_marked(s.dir.path().to_str().unwrap());
     for agent in ["parent", "later"] {

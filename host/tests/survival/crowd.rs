@@ -27,7 +27,7 @@ const CROWDS: usize = 4;
 
 /// By how much the process may grow from the second crowd to the last, bytes: the allocator's
 /// own whims, and about a kilobyte for each create.
-const GROWTH: u64 = 32 << 20;
+const GROWTH: u64 = 64 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_ten_thousand_creates_at_once_as_many_run_as_there_is_room_for() {
@@ -64,11 +64,18 @@ async fn of_ten_thousand_creates_at_once_as_many_run_as_there_is_room_for() {
         let agents = engine.get_agents_in_guild(&guild()).await.unwrap();
         assert_eq!(agents.len(), SLOTS, "who was refused leaves no record");
         assert!(agents.iter().all(|agent| agent.state == AgentState::Running), "{agents:#?}");
-        assert_eq!(processes_marked(mark).len(), SLOTS);
+        // One that has just been executed has no environment for a moment.
+        while processes_marked(mark).len() != SLOTS {
+            tokio::task::yield_now().await;
+        }
         drop(creates);
         resident.push(resident_now());
         for outcome in engine.stop_guild(&guild()).await.unwrap() {
             outcome.result.unwrap();
+        }
+        // The policy goes by what hosts report.
+        while engine.hosts().iter().any(|host| host.info.load.running > 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
     // By then the allocator has the room that a crowd needs.
