@@ -118,7 +118,14 @@ async fn nothing_that_was_answered_is_lost(registry: RedisRegistry, kill_master:
     })
     .await;
     let told = async {
-        while !matches!(agents.next().await, Some(AgentEvent::Changed(agent)) if agent.key == last) {}
+        loop {
+            match agents.next().await {
+                Some(AgentEvent::Changed(agent)) if agent.key == last => return,
+                // It may have had to begin again once more.
+                Some(AgentEvent::Snapshot(agents)) if agents.iter().any(|agent| agent.key == last) => return,
+                _ => {}
+            }
+        }
     };
     timeout(PATIENCE, told).await.expect("the watcher of the guild is told");
     eventually("a host can register", async || {
