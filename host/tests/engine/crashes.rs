@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use guildhall::{
     agent::{AgentInfo, AgentState},
     discovery::{Discovery, RegistryDiscovery},
-    engine::ExecutionEngine,
+    engine::{EngineError, ExecutionEngine},
     host::{HostEvent, LeaseId, LiveHost},
 };
 
@@ -105,6 +105,11 @@ async fn a_lost_agent_is_forgotten_when_it_is_stopped(pair: Pair) {
     let mut events = engine.watch(&agent.key.guild);
     world.crash("host-1").await;
     until(&mut events, |agent| agent.state == AgentState::Lost).await;
+    // Its host may still run it, under the promises of its peers, until its lease is buried.
+    let refused = engine.stop_agent(&agent.key).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Host { .. }), "{refused}");
+    let held = world.registry.agent(&agent.key).await.unwrap().unwrap().lease;
+    world.registry.leave(&host_id("host-1"), &held).await.unwrap();
     assert_eq!(engine.stop_agent(&agent.key).await.unwrap().state, AgentState::Lost);
     forgotten(&engine, &agent.key).await;
     world.end().await;

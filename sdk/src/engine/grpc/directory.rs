@@ -61,10 +61,10 @@ impl Directory {
         }
     }
 
-    /// Removes what is left of an agent whose host no longer knows it.
-    pub(super) async fn forget(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
+    /// Removes what is left of an agent whose host is gone, or denies that it has it.
+    pub(super) async fn forget(&self, agent: AgentInfo, host_denies: bool) -> Result<AgentInfo, EngineError> {
         match self {
-            Self::Records(records) => records.forget(agent).await,
+            Self::Records(records) => records.forget(agent, host_denies).await,
             // The hosts are all there is, so nothing is left of it.
             Self::Hosts(_) => Err(EngineError::NotFound { key: agent.key }),
         }

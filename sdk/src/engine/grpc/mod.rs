@@ -262,7 +262,7 @@ impl Shared {
                 true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
                 // Its host is gone, so there is nobody to ask; what is left of
                 // it is its record.
-                false => self.directory.forget(agent).await,
+                false => self.directory.forget(agent, false).await,
             };
         };
         let request = v1::StopAgentRequest {
@@ -280,7 +280,9 @@ impl Shared {
             }
             Err(status) => match wire::fault_from_status(&status) {
                 // The host no longer knows it: its record is all that is left.
-                fault if fault.reason == FaultReason::AgentNotFound => self.directory.forget(agent).await,
+                fault if fault.reason == FaultReason::AgentNotFound => {
+                    self.directory.forget(agent, true).await
+                }
                 fault => Err(failed(fault)),
             },
         }

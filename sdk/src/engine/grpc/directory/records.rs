@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use crate::{
     agent::{AgentEvent, AgentInfo, AgentState},
     engine::EngineError,
+    fault::{Fault, FaultReason},
     fleet::Fleet,
     ids::{AgentKey, GuildId},
     registry::{Claimed, Registry},
@@ -60,7 +61,22 @@ impl Records {
         watch::watch(self.clone(), guild.clone())
     }
 
-    pub(super) async fn forget(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
+    /// Removes the record of an agent whose host is gone, or, with `host_denies`, says that
+    /// it does not have it. A host whose lease is overdue is not gone: it may run the agent,
+    /// under the promises of its peers, until its lease is buried.
+    pub(super) async fn forget(&self, agent: AgentInfo, host_denies: bool) -> Result<AgentInfo, EngineError> {
+        if let Some(claimed) = self.registry.agent(&agent.key).await?
+            && claimed.agent.epoch == agent.epoch
+            && claimed.agent.state.needs_host()
+        {
+            let may_run = self.registry.overdue().await?.iter().any(|it| it.lease == claimed.lease)
+                || (!host_denies && self.registry.hosts().await?.iter().any(|it| it.lease == claimed.lease));
+            if may_run {
+                let message = "its host cannot be reached, and may still run it";
+                let fault = Fault::new(FaultReason::HostUnreachable, message);
+                return Err(EngineError::Host { host: agent.host, fault });
+            }
+        }
         self.registry.release(&agent.key, agent.epoch).await?;
         Ok(agent)
     }
