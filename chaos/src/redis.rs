@@ -321,8 +321,13 @@ impl Redis {
     /// Writes a server's log anew. After a write that its disk had no room for, Redis 7.0
     /// goes on in the middle of it, and cannot read that log any more.
     async fn rewrite_log(&self, server: usize) -> Result<()> {
-        self.ask::<Value>(server, &["BGREWRITEAOF"]).await?;
         let until = Instant::now() + READY_WITHIN;
+        // A replica that has just been filled is at it already, and perhaps began too early.
+        while let Err(error) = self.ask::<Value>(server, &["BGREWRITEAOF"]).await {
+            let busy = error.to_string().contains("already in progress");
+            ensure!(busy && Instant::now() < until, "Redis does not rewrite its log: {error}");
+            sleep(Duration::from_millis(50)).await;
+        }
         loop {
             let info: String = self.ask(server, &["INFO", "persistence"]).await?;
             if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0") {

@@ -97,6 +97,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
                     epoch: 7,
                     request_id,
                     placed_by: Some(policy()),
+                    overlap: true,
                 },
             ),
         ),

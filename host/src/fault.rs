@@ -73,6 +73,7 @@ pub(crate) fn of_move(error: MoveError) -> Fault {
     match error {
         MoveError::Stop(error) => of_stop(error),
         MoveError::AlreadyThere { .. } => Fault::new(FaultReason::InvalidLaunch, message),
+        MoveError::NoSuchHost { .. } => Fault::new(FaultReason::HostUnreachable, message),
         MoveError::Waiting { source, .. } => Fault { message, ..of_run(*source) },
     }
 }

@@ -8,35 +8,17 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::OptionFuture};
 use guildhall::{
     engine::{EngineError, ExecutionEngine, GrpcEngine},
     host::{HostInfo, LeaseId, LeaseTerms},
     ids::HostId,
-    launch::MAX_LAUNCH_BYTES,
     placement::PolicyIdentity,
     registry::{Registry, RegistryError},
+    transport::{Dialer, Tls, TlsError},
 };
-use guildhall_proto::{
-    DESCRIPTORS,
-    v1::{agent_host_service_server::AgentHostServiceServer, peer_service_server::PeerServiceServer},
-};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::LayerExt,
-    transport::{Server, server::Router},
-};
-use tonic_health::{ServingStatus, server::HealthReporter};
-use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
-use tower::util::MapResponseLayer;
 use tracing::{error, info};
 
 use crate::{
@@ -44,29 +26,15 @@ use crate::{
     failover::Failover,
     load::LoadMeter,
     moving::{self, Drained, Mover},
-    overload::Overload,
     peer_service::Peer,
     rebalance::Rebalance,
     replies::Replies,
+    server::{self, Health, overload::Overload},
     service::Service,
     state_dir::{self, StateDirError},
     supervisor::{Supervisor, SupervisorError},
     tenure::{self, Ballot, Ballots, GrpcPeers, Keeper, Tenure},
-    unreadable,
 };
-
-/// Largest request of another host, bytes: ids, leases and a policy's name.
-const MAX_PEER_REQUEST_BYTES: usize = 64 * 1024;
-
-/// Calls that one connection may have under way.
-const STREAMS_PER_CONNECTION: u32 = 1024;
-
-/// How long a connection may be silent before it is probed, and then to answer.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
-const KEEPALIVE_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long calls under way may take to end after the server was told to.
-const SERVER_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +70,9 @@ pub enum HostError {
     /// What the host remembers across its processes cannot be used.
     #[error(transparent)]
     State(#[from] StateDirError),
+    /// The host's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Reflection cannot be served.
     #[error("server reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -115,7 +86,8 @@ pub struct Host {
     registry: Arc<dyn Registry>,
     supervisor: Supervisor,
     engine: GrpcEngine,
-    health: HealthReporter,
+    /// Told to probes: it takes no more agents.
+    closing: CancellationToken,
     /// Told to the server, its streams included.
     server_ending: CancellationToken,
     server: JoinHandle<()>,
@@ -138,14 +110,18 @@ impl Host {
         if config.heartbeat.is_zero() || config.lease.is_zero() {
             return Err(HostError::Setting("the interval of load reports and the lease must not be zero"));
         }
-        let reflection = reflection()?;
-        let address = config.listen;
-        let not_listening = |source| HostError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(not_listening)?;
-        let bound = listener.local_addr().map_err(not_listening)?;
+        let tls = config.tls.clone().map(|files| Tls::load(files, config.roles.hosts.clone()));
+        let tls = tls.transpose()?;
+        let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::tls);
+        let (listener, bound) = listen(config.listen).await?;
+        let health_listener = match config.health_listen {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
 
         let engine = GrpcEngine::builder()
             .registry(registry.clone())
+            .dialer(dialer.clone())
             .policy(config.policy.clone())
             .policy_settings(config.policy_settings.clone())
             .compiled_cache(config.policy_cache.clone())
@@ -160,7 +136,7 @@ impl Host {
         let mut meter = LoadMeter::new();
         let info = HostInfo {
             id: config.id().clone(),
-            endpoint: config.advertise.clone().unwrap_or_else(|| format!("http://{bound}")),
+            endpoint: config.advertise.clone().unwrap_or_else(|| format!("{}://{bound}", dialer.scheme())),
             labels: config.labels.clone(),
             capacity: config.supervisor.capacity,
             allocatable: config.allocatable.clone().or_else(|| meter.allocatable()),
@@ -225,7 +201,7 @@ impl Host {
         let (probe, probes) = tenure::probes(terms.length);
         let ballots: Arc<Mutex<Ballots>> = Arc::default();
         let ballot = Ballot { ballots: ballots.clone(), probe, clock };
-        let peers = Arc::new(GrpcPeers::new(id.clone(), ballot.clone()));
+        let peers = Arc::new(GrpcPeers::new(id.clone(), ballot.clone(), dialer));
 
         let keeper = Keeper {
             registry: registry.clone(),
@@ -298,18 +274,18 @@ impl Host {
             meter: Arc::new(Mutex::new(meter)),
             ending: server_ending.clone(),
         };
-        let service = AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES);
         let peer = Peer { supervisor: supervisor.clone(), registry: registry.clone(), ballot };
-        let peer = PeerServiceServer::new(peer).max_decoding_message_size(MAX_PEER_REQUEST_BYTES);
-        let (health, health_service) = tonic_health::server::health_reporter();
-        set_health(&health, ServingStatus::Serving).await;
-        let router = server()
-            .add_service(health_service)
-            .add_service(reflection)
-            .add_service(peer)
-            .add_service(MapResponseLayer::new(unreadable::explain).named_layer(service));
         let guard = failed.clone().drop_guard();
-        let server = serve(router, listener, server_ending.clone());
+        let health = Health::new().await;
+        let closing = CancellationToken::new();
+        let tls = tls.map(|tls| (tls, config.roles));
+        let serving = server::serve(listener, tls, service, peer, health.clone(), server_ending.clone())?;
+        let probed = health_listener
+            .map(|listener| server::serve_health(listener, health.clone(), server_ending.clone()));
+        let following = health.follow(in_force.subscribe(), closing.clone());
+        let server = async move {
+            tokio::join!(serving, OptionFuture::from(probed), following);
+        };
         let server = tokio::spawn(server.inspect(move |()| drop(guard)));
 
         let host = Self {
@@ -318,7 +294,7 @@ impl Host {
             registry,
             supervisor,
             engine,
-            health,
+            closing,
             server_ending,
             server,
             mover,
@@ -371,7 +347,7 @@ impl Host {
         info!(host = %self.id(), "draining");
         self.supervisor.cordon();
         self.info.send_modify(|info| info.draining = true);
-        set_health(&self.health, ServingStatus::NotServing).await;
+        self.closing.cancel();
         let Drained { total, moved, waiting, left } = self.mover.drain(self.drain_timeout, None).await;
         info!(total, moved, waiting, left, "drained");
         if left > 0 {
@@ -388,6 +364,7 @@ impl Host {
         self.keeper.abort();
         self.failover.abort();
         self.supervisor.abort().await;
+        self.closing.cancel();
         self.server_ending.cancel();
         let _ = (&mut self.server).await;
         self.engine.shutdown().await;
@@ -397,6 +374,7 @@ impl Host {
         self.failover_ending.cancel();
         let _ = (&mut self.failover).await;
         self.engine.shutdown().await;
+        self.closing.cancel();
         self.server_ending.cancel();
         let _ = (&mut self.server).await;
         self.supervisor.shutdown().await;
@@ -409,50 +387,17 @@ impl Host {
 /// A host that is dropped without a drain is told to end, but nobody waits for it.
 impl Drop for Host {
     fn drop(&mut self) {
+        self.closing.cancel();
         self.server_ending.cancel();
         self.failover_ending.cancel();
         self.keeper_ending.cancel();
     }
 }
 
-/// Says it of the service, and of the host as a whole: under no name, which is what
-/// probes ask for unless they are told otherwise.
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in [AgentHostServiceServer::<Service>::NAME, ""] {
-        health.set_service_status(service, status).await;
-    }
-}
-
-fn server() -> Server {
-    Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
-        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
-}
-
-fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, tonic_reflection::server::Error> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-}
-
-/// Serves until it is told to end, and then until calls under way have ended.
-async fn serve(router: Router, listener: TcpListener, ending: CancellationToken) {
-    let told = ending.clone().cancelled_owned();
-    let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told);
-    let overdue = async {
-        ending.cancelled().await;
-        sleep(SERVER_ENDS_WITHIN).await;
-    };
-    tokio::select! {
-        result = serving => {
-            if let Err(error) = result {
-                error!(%error, "the gRPC server failed");
-            }
-        }
-        // A connection that stays open does not hold up the end for ever.
-        () = overdue => info!("connections were cut"),
-    }
+/// Listens there, and says where that is when any port will do.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostError> {
+    let failed = |source| HostError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }

@@ -9,7 +9,8 @@
 //! | [`Host`] | one host: starts and ends its parts in order |
 //! | [`Fleet`] | several hosts in one process, for demos, tests and laptops |
 //! | `service`, `peer_service` | the gRPC calls of engines and operators, and of other hosts |
-//! | `replies`, `overload` | calls that are carried out once; calls that are too many |
+//! | `replies` | calls that are carried out once |
+//! | [`server`] | who may connect and call what, and how many calls at once; health |
 //! | [`tenure`] | keeps the lease, and with it the right to run agents |
 //! | `failover` | sees to the agents of hosts that are gone |
 //! | `moving`, `rebalance` | moves agents to other hosts: drain, one by one, after hosts joined |
@@ -32,18 +33,17 @@ mod host;
 pub mod launch_document;
 mod load;
 mod moving;
-mod overload;
 mod peer_service;
 mod rebalance;
 mod replies;
 pub mod runner;
+pub mod server;
 mod service;
 #[cfg(test)]
 mod simulation;
 pub mod state_dir;
 pub mod supervisor;
 pub mod tenure;
-mod unreadable;
 
 #[doc(hidden)]
 pub use self::service::{page_key, page_token};

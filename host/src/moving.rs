@@ -3,6 +3,10 @@
 //! The process here has ended before the claim is given up, and the other host claims it
 //! before it starts one. Whatever goes wrong in between, the agent is an orphan that every
 //! host looks for.
+//!
+//! Where the agent's runner allows an overlap, a successor is looked for first, and the
+//! process here ends once that is ready. It ends in any case: when no answer came, a
+//! successor may be on its way.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +14,12 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use guildhall::{
     agent::AgentInfo,
-    engine::{EngineError, GrpcEngine},
+    engine::{EngineError, GrpcEngine, Predecessor},
     ids::{AgentKey, HostId},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -30,6 +34,14 @@ pub(crate) enum MoveError {
     /// It is where it should go.
     #[error("agent {key} is on host {host} already")]
     AlreadyThere {
+        /// The agent.
+        key: AgentKey,
+        /// The host.
+        host: HostId,
+    },
+    /// Nobody knows the host that it should go to. Nothing was done.
+    #[error("agent {key} cannot go to host {host}: there is no such host")]
+    NoSuchHost {
         /// The agent.
         key: AgentKey,
         /// The host.
@@ -74,7 +86,9 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    /// Moves one agent, to the host that is named or one that the policy chooses.
+    /// Moves one agent, to the host that is named or one that the policy chooses. It has
+    /// `at_most` to end, and its successor as long to become ready if there is to be an
+    /// overlap.
     pub(crate) async fn move_agent(
         &self,
         key: &AgentKey,
@@ -84,21 +98,48 @@ impl Mover {
         if to == Some(&self.host) {
             return Err(MoveError::AlreadyThere { key: key.clone(), host: self.host.clone() });
         }
-        let handed = self.supervisor.hand_over(key, at_most).await?;
-        let adopted = match to {
-            Some(to) => match self.engine.adopt_agent_on(&handed.record, to).await {
-                Err(EngineError::Host { host, fault }) => {
-                    warn!(agent = %key, %host, %fault, "the host does not take the agent; another one is asked");
-                    self.engine.adopt_agent(&handed.record, &handed.launch, &[host]).await
+        if let Some(to) = to
+            && !self.engine.hosts().iter().any(|host| host.info.id == *to)
+        {
+            return Err(MoveError::NoSuchHost { key: key.clone(), host: to.clone() });
+        }
+        if let Some(overlapping) = self.supervisor.overlapping(key).await {
+            let found = self.find_host(&overlapping, Predecessor::Overlapping, to);
+            match timeout(at_most, found).await {
+                Ok(Ok(successor)) => {
+                    self.supervisor.retire(key, overlapping.record.epoch, at_most).await;
+                    return Ok(successor);
                 }
-                result => result,
-            },
-            None => {
-                let itself = std::slice::from_ref(&self.host);
-                self.engine.adopt_agent(&handed.record, &handed.launch, itself).await
+                Ok(Err(error)) => {
+                    info!(agent = %key, reason = %error, "no successor yet; the agent ends first")
+                }
+                Err(_) => info!(agent = %key, "no successor in time; the agent ends first"),
             }
-        };
+        }
+        let handed = self.supervisor.hand_over(key, at_most).await?;
+        let adopted = self.find_host(&handed, Predecessor::Ended, to).await;
         adopted.map_err(|source| MoveError::Waiting { key: key.clone(), source: Box::new(source) })
+    }
+
+    /// Has the host that is named adopt the agent, or one that the policy chooses.
+    async fn find_host(
+        &self,
+        handed: &Handed,
+        predecessor: Predecessor,
+        to: Option<&HostId>,
+    ) -> Result<AgentInfo, EngineError> {
+        let Handed { record, launch } = handed;
+        let mut excluded = vec![self.host.clone()];
+        if let Some(to) = to {
+            match self.engine.adopt_agent_on(record, predecessor, to).await {
+                Err(EngineError::Host { host, fault }) => {
+                    warn!(agent = %record.key, %host, %fault, "the host does not take the agent; another one is asked");
+                    excluded.push(host);
+                }
+                result => return result,
+            }
+        }
+        self.engine.adopt_agent(record, launch, predecessor, &excluded).await
     }
 
     /// Moves every agent within that time, and tells how far it is. The host is cordoned
@@ -146,7 +187,7 @@ impl Elsewhere for Mover {
     async fn adopt(&self, handed: Handed) -> bool {
         let Handed { record, launch } = handed;
         let itself = std::slice::from_ref(&self.host);
-        let adopted = self.engine.adopt_agent(&record, &launch, itself).await;
+        let adopted = self.engine.adopt_agent(&record, &launch, Predecessor::Ended, itself).await;
         if let Err(error) = &adopted {
             warn!(agent = %record.key, %error, "the agent waits for a host");
         }

@@ -47,8 +47,13 @@ impl PeerService for Peer {
         let mut launch = self.registry.launch(&key, epoch).await.map_err(unreadable)?.ok_or_else(gone)?;
         let placed_by = wire::noted_policy(request.placed_by).map_err(|error| invalid(error.to_string()))?;
         launch.placed_by = placed_by;
-        let adopted = self.supervisor.adopt(launch, request.request_id, Successor { record }).await;
-        let agent = adopted.map_err(|error| refuse(fault::of_create(error)))?;
+        let successor = Successor { record, overlaps: request.overlap };
+        let adopted = self.supervisor.adopt(launch, request.request_id, successor).await;
+        let mut agent = adopted.map_err(|error| refuse(fault::of_create(error)))?;
+        if request.overlap {
+            self.supervisor.started(&key, agent.epoch).await;
+            agent = self.supervisor.get(&key).unwrap_or(agent);
+        }
         Ok(Response::new(v1::AdoptAgentResponse { agent: Some(wire::agent_to_wire(agent)) }))
     }
 

@@ -2,7 +2,7 @@
 //! call of the supervisor, the engine or the mover, and its answer turned back. What hosts
 //! ask of each other is in `peer_service.rs`.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future, stream};
 use guildhall::{
@@ -18,14 +18,17 @@ use guildhall_proto::v1::{self, agent_host_service_server::AgentHostService};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
     fault,
     load::LoadMeter,
     moving::{Drained, Mover},
-    overload::{Call, Overload},
     replies::Replies,
+    server::{
+        Caller,
+        overload::{Call, Overload},
+    },
     supervisor::Supervisor,
 };
 
@@ -56,7 +59,7 @@ impl AgentHostService for Service {
         &self,
         request: Request<v1::CreateAgentRequest>,
     ) -> Answer<v1::CreateAgentResponse> {
-        let _call = self.enter(request.remote_addr())?;
+        let _call = self.enter(request.extensions())?;
         let request = request.into_inner();
         let launch = launch(request.launch)?;
         let created = self.supervisor.create(launch, request.request_id).await;
@@ -65,7 +68,7 @@ impl AgentHostService for Service {
     }
 
     async fn run_agent(&self, request: Request<v1::RunAgentRequest>) -> Answer<v1::RunAgentResponse> {
-        let _call = self.enter(request.remote_addr())?;
+        let _call = self.enter(request.extensions())?;
         let request = request.into_inner();
         let launch = launch(request.launch)?;
         let ran = match request.request_id.as_str() {
@@ -194,7 +197,8 @@ impl AgentHostService for Service {
 }
 
 impl Service {
-    fn enter(&self, peer: Option<SocketAddr>) -> Result<Call, Status> {
+    fn enter(&self, of: &Extensions) -> Result<Call, Status> {
+        let peer = of.get::<Caller>().and_then(|caller| caller.address);
         self.overload.enter(peer.map(|peer| peer.ip())).map_err(refuse)
     }
 

@@ -4,6 +4,7 @@
 use std::{fmt::Write, path::Path, time::Duration};
 
 use clap::{CommandFactory, Parser};
+use guildhall::placement::CompiledCache;
 use guildhall_host::{HostArgs, HostConfig};
 
 /// Flags that are all right, then `more`.
@@ -41,7 +42,11 @@ fn what_is_written_is_understood() {
     check(&["--runtime-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
     check(&["--state-dir=/"], |c| c.state_dir.as_deref() == Some(Path::new("/")));
     // An empty variable is as good as none.
-    check(&["--redis-url=", "--advertise-url="], |c| c.advertise.is_none());
+    check(&["--redis-url=", "--advertise-url=", "--redis-ca=", "--record-decisions="], |c| {
+        c.advertise.is_none() && c.redis_tls.ca.is_none() && c.record_decisions.is_none()
+    });
+    check(&["--runtime-dir=", "--state-dir="], |c| c.state_dir.as_deref() == Some(&*std::env::temp_dir()));
+    check(&["--policy-cache="], |c| format!("{:?}", c.policy_cache) == format!("{:?}", CompiledCache::off()));
     for (written, meant) in
         [("5", seconds(5)), ("5s", seconds(5)), ("1m 30s", seconds(90)), ("1500ms", seconds(3) / 2)]
     {

@@ -42,6 +42,7 @@
 //! | [`placement`] | policies: load one, keep it informed, ask it |
 //! | [`registry`] | the shared store of hosts, agents and leases |
 //! | [`discovery`] | which hosts there are |
+//! | [`transport`] | how they are spoken to: plain text or TLS |
 //! | [`ids`], [`agent`], [`host`], [`resources`], [`fault`] | the words all of them use |
 //! | [`wire`] | the one place where those words meet the gRPC messages |
 
@@ -59,4 +60,5 @@ pub mod planted;
 pub mod registry;
 pub mod resources;
 pub mod spec;
+pub mod transport;
 pub mod wire;

@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream, stream::FuturesUnordered};
+use futures::{StreamExt, stream};
 use guildhall::{
     host::Consistency,
     registry::{Burial, Overdue, View},
 };
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::Failover;
-use crate::tenure::{Asked, tenure_of};
+use crate::tenure::{Asked, enough, tenure_of};
 
 /// Pauses between two looks: while something is overdue, and while nothing is, in leases.
 const WHILE_OVERDUE: Duration = Duration::from_millis(500);
@@ -118,7 +117,6 @@ impl Burials {
     async fn voted(&self, overdue: &Overdue, view: &View) -> bool {
         let terms = overdue.host.terms;
         let council = view.council(&overdue.lease);
-        let mut needed = council.votes_needed();
         let ask = |member| {
             let peers = Arc::clone(&self.failover.peers);
             let asked = Asked {
@@ -127,28 +125,14 @@ impl Burials {
                 lease: overdue.lease.clone(),
                 term: terms.length,
             };
-            async move {
-                match timeout(terms.length / 3, peers.vote(&asked)).await {
-                    Ok(Ok(())) => true,
-                    Ok(Err(reason)) => {
-                        debug!(member = %asked.member.host, reason, "no vote");
-                        false
-                    }
-                    Err(_) => false,
-                }
-            }
+            async move { peers.vote(&asked).await }
         };
-        let mut answers: FuturesUnordered<_> = council.others.iter().cloned().map(ask).collect();
-        while needed > 0 {
-            match answers.next().await {
-                Some(true) => needed -= 1,
-                Some(false) => {}
-                None => {
-                    debug!(host = %overdue.host.id, missing = needed, "too few votes to take the host for gone");
-                    return false;
-                }
+        match enough(&council.others, council.votes_needed(), terms.length / 3, ask).await {
+            Ok(()) => true,
+            Err(missing) => {
+                debug!(host = %overdue.host.id, missing, "too few votes to take the host for gone");
+                false
             }
         }
-        true
     }
 }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use guildhall::{
     agent::AgentInfo,
-    engine::{EngineError, GrpcEngine},
+    engine::{EngineError, GrpcEngine, Predecessor},
     host::{HostEvent, LeaseTerms, LiveHost},
     ids::HostId,
     launch::Launch,
@@ -65,7 +65,7 @@ impl HostFinder for GrpcEngine {
     }
 
     async fn adopt_agent(&self, record: &AgentInfo, launch: &Launch) -> Result<(), EngineError> {
-        self.adopt_agent(record, launch, &[]).await.map(drop)
+        self.adopt_agent(record, launch, Predecessor::Ended, &[]).await.map(drop)
     }
 }
 

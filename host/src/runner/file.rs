@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ClassPattern, Delivery, RestartPolicy, Runner, RunnerTableError, Template};
+use super::{ClassPattern, Delivery, Handoff, RestartPolicy, Runner, RunnerTableError, Template};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +30,8 @@ struct Entry {
     ready_timeout: Option<String>,
     stop_grace: Option<String>,
     watchdog: Option<String>,
+    #[serde(default)]
+    handoff: Handoff,
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Runner>, RunnerTableError> {
@@ -79,6 +81,7 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
         args: entry.args,
         delivery: entry.delivery,
         restart: entry.restart,
+        handoff: entry.handoff,
         name,
     })
 }

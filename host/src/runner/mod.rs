@@ -53,6 +53,18 @@ pub enum Delivery {
     Env,
 }
 
+/// What comes first when an agent moves to another host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handoff {
+    /// The end of the old process: no two run at once.
+    #[default]
+    StopFirst,
+    /// The readiness of the new process: for a moment both run, told apart by their
+    /// epochs.
+    Overlap,
+}
+
 /// One entry of the table.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -78,6 +90,8 @@ pub struct Runner {
     /// Its agents send `WATCHDOG=1` at least this often, once they are ready, or
     /// are killed and started again. Without one nobody watches.
     pub watchdog: Option<Duration>,
+    /// How its agents move.
+    pub handoff: Handoff,
 }
 
 impl Runner {
@@ -95,6 +109,7 @@ impl Runner {
             ready_timeout: None,
             stop_grace: None,
             watchdog: None,
+            handoff: Handoff::default(),
         }
     }
 }

@@ -375,6 +375,7 @@ impl HostFinder for Finder {
                 epoch: record.epoch.0,
                 request_id: record.request_id.clone(),
                 placed_by: None,
+                overlap: false,
             };
             let ask = |peer: Arc<Peer>| async move { peer.adopt_agent(Request::new(request)).await };
             let answer = timeout(Duration::from_secs(10), self.world.call(self.machine, &host.info.id, ask));

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Successor, Supervisor,
     agent::{Agent, Command},
-    claim::Claim,
+    claim::{Claim, Predecessor},
     error::{CreateError, StopError},
     places::Place,
     recorder::Recorder,
@@ -57,7 +57,8 @@ impl Supervisor {
         self.admitted(launch, &request_id, None).await
     }
 
-    /// Takes over an agent that was accepted and has no host any more. Answers when it is
+    /// Takes over an agent that was accepted and has no host any more, or whose host asks
+    /// for it. Answers when it is
     /// claimed; from then on it is started under the restart rules, whoever waits.
     ///
     /// # Errors
@@ -145,7 +146,10 @@ impl Supervisor {
                 term: shared.tenure.term(),
                 claimed_in: 0,
                 started_in: 0,
-                succeeds: successor.map(|successor| successor.record.epoch),
+                succeeds: successor.map(|successor| Predecessor {
+                    epoch: successor.record.epoch,
+                    overlaps: successor.overlaps,
+                }),
                 handed: Vec::new(),
                 restarts: Restarts::new(runner.restart, config.restart),
                 recorder: Recorder::new(
@@ -165,6 +169,7 @@ impl Supervisor {
                 claim: Claim::default(),
                 stops: Vec::new(),
                 unwanted: false,
+                retired: false,
                 disowned: None,
             };
             shared.tasks.spawn(agent.live());

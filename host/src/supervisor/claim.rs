@@ -26,6 +26,14 @@ pub(super) enum Claim {
     InDoubt { last: Option<Epoch>, leases: Vec<LeaseId> },
 }
 
+/// The incarnation on another host that a claim succeeds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Predecessor {
+    pub(super) epoch: Epoch,
+    /// Its host has asked for the successor, and still has the identity.
+    pub(super) overlaps: bool,
+}
+
 /// Why a claim was not granted.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -43,7 +51,7 @@ impl Claim {
         &mut self,
         agent: &AgentInfo,
         launch: &Launch,
-        succeeds: Option<Epoch>,
+        succeeds: Option<Predecessor>,
         registry: &dyn Registry,
         lease: &watch::Receiver<LeaseId>,
     ) -> Result<Epoch, Refused> {
@@ -52,7 +60,12 @@ impl Claim {
             let under = lease.borrow().clone();
             let claimed = match (replaces, succeeds) {
                 (Some(_), _) => registry.claim(agent, &under, replaces).await,
-                (None, Some(epoch)) => registry.adopt(agent, &under, epoch).await,
+                (None, Some(Predecessor { epoch, overlaps: true })) => {
+                    registry.claim(agent, &under, Some(epoch)).await
+                }
+                (None, Some(Predecessor { epoch, overlaps: false })) => {
+                    registry.adopt(agent, &under, epoch).await
+                }
                 (None, None) => registry.accept(agent, &under, launch).await,
             };
             let error = match claimed {

@@ -45,9 +45,9 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
 use guildhall::{
-    agent::{AgentEvent, AgentInfo},
+    agent::{AgentEvent, AgentInfo, AgentState},
     host::LeaseId,
-    ids::{AgentKey, GuildId},
+    ids::{AgentKey, Epoch, GuildId},
     launch::Launch,
     registry::{Registry, RegistryError},
     resources::Amounts,
@@ -152,6 +152,9 @@ pub struct Reasserted {
 pub struct Successor {
     /// Its record, with the epoch that must still be its last.
     pub record: AgentInfo,
+    /// Whether its present host has asked for a successor, and keeps its process until
+    /// there is one.
+    pub overlaps: bool,
 }
 
 /// An agent that this host gave up: its process has ended, and its claim is under no
@@ -339,6 +342,46 @@ impl Supervisor {
         let (answer, answered) = oneshot::channel();
         commands.send(Command::HandOver { at_most, answer }).await.map_err(|_| not_found())?;
         answered.await.unwrap_or_else(|_| Err(not_found()))
+    }
+
+    /// The agent's record and launch, if its process is ready and its runner lets a
+    /// successor start before it ends.
+    pub(crate) async fn overlapping(&self, key: &AgentKey) -> Option<Handed> {
+        let (commands, _) = self.shared.table.handle(key)?;
+        let (answer, answered) = oneshot::channel();
+        commands.send(Command::Overlapping { answer }).await.ok()?;
+        answered.await.ok().flatten()
+    }
+
+    /// Ends an agent that has a successor on another host: as by
+    /// [`hand_over`](Self::hand_over), but there is nothing to hand over any more. Does
+    /// nothing when it has ended.
+    pub(crate) async fn retire(&self, key: &AgentKey, epoch: Epoch, at_most: Duration) {
+        let Some((commands, _)) = self.shared.table.handle(key) else { return };
+        let (answer, answered) = oneshot::channel();
+        if commands.send(Command::Retire { epoch, at_most, answer }).await.is_ok() {
+            // It leaves without more words.
+            let _ = answered.await;
+        }
+    }
+
+    /// Waits until an agent that was adopted is ready, or its first start has failed.
+    pub(crate) async fn started(&self, key: &AgentKey, epoch: Epoch) {
+        let mut changes = self.watch();
+        while let Some(event) = changes.next().await {
+            let starts = |agent: &AgentInfo| {
+                agent.key == *key && agent.epoch == epoch && agent.state == AgentState::Starting
+            };
+            let goes_on = match &event {
+                AgentEvent::Snapshot(agents) => agents.iter().any(starts),
+                AgentEvent::Changed(agent) => agent.key != *key || starts(agent),
+                AgentEvent::Removed { key: removed, .. } => removed != key,
+                _ => true,
+            };
+            if !goes_on {
+                return;
+            }
+        }
     }
 
     /// The agents that have not ended, those included whose start goes on.

@@ -14,6 +14,7 @@ mod ballots;
 mod keeper;
 mod peers;
 mod promises;
+mod quorum;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) use self::{
     ballots::{Ballots, Refusal},
     keeper::{Contact, Keeper, Probe, probes, register},
     peers::{Ballot, GrpcPeers},
+    quorum::enough,
 };
 use crate::clock::{BootInstant, Clock};
 

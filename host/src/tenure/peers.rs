@@ -8,10 +8,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use guildhall::{host::LeaseId, ids::HostId, registry::Member};
+use guildhall::{host::LeaseId, ids::HostId, registry::Member, transport::Dialer};
 use guildhall_proto::v1::{self, peer_service_client::PeerServiceClient};
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{Ballots, Probe, Refusal};
 use crate::clock::Clock;
@@ -86,12 +86,13 @@ pub(crate) struct GrpcPeers {
     own: Ballot,
     /// The host itself is asked directly.
     id: HostId,
+    dialer: Dialer,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl GrpcPeers {
-    pub(crate) fn new(id: HostId, own: Ballot) -> Self {
-        Self { own, id, channels: Mutex::default() }
+    pub(crate) fn new(id: HostId, own: Ballot, dialer: Dialer) -> Self {
+        Self { own, id, dialer, channels: Mutex::default() }
     }
 
     fn client(&self, endpoint: &str) -> Result<PeerServiceClient<Channel>, String> {
@@ -102,9 +103,8 @@ impl GrpcPeers {
         let channel = match channels.get(endpoint) {
             Some(channel) => channel.clone(),
             None => {
-                let address =
-                    Endpoint::from_shared(endpoint.to_owned()).map_err(|error| error.to_string())?;
-                let channel = address.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true).connect_lazy();
+                let channel = self.dialer.channel(endpoint, CONNECT_WITHIN, |endpoint| endpoint);
+                let channel = channel.map_err(|fault| fault.to_string())?;
                 channels.insert(endpoint.to_owned(), channel.clone());
                 channel
             }

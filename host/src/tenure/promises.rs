@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use guildhall::{host::LeaseId, ids::HostId, registry::View};
-use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::{Peers, peers::Asked, tenure_of};
+use super::{Peers, peers::Asked, quorum::enough, tenure_of};
 use crate::clock::{BootInstant, Clock};
 
 /// Who asks for promises.
@@ -30,37 +28,16 @@ impl Round {
         }
         let council = view.council(&lease);
         // Its own is one of them.
-        let mut needed = council.promises_needed() - 1;
+        let needed = council.promises_needed() - 1;
         let asked = clock.now();
         let ask = |member| {
-            let (peers, host, lease) = (Arc::clone(&peers), host.clone(), lease.clone());
-            async move {
-                let asked = Asked { member, holder: host, lease, term: length };
-                let answer = timeout(within, peers.promise(&asked)).await;
-                match answer {
-                    Ok(Ok(())) => true,
-                    Ok(Err(reason)) => {
-                        debug!(member = %asked.member.host, reason, "no promise");
-                        false
-                    }
-                    Err(_) => false,
-                }
-            }
+            let asked = Asked { member, holder: host.clone(), lease: lease.clone(), term: length };
+            let peers = Arc::clone(&peers);
+            async move { peers.promise(&asked).await }
         };
-        let mut answers: FuturesUnordered<_> = council.others.iter().cloned().map(ask).collect();
-        while needed > 0 {
-            match answers.next().await {
-                Some(true) => needed -= 1,
-                Some(false) => {}
-                None => {
-                    warn!(
-                        missing = needed,
-                        of = council.size(),
-                        "too few peers promise to leave this host alone"
-                    );
-                    return None;
-                }
-            }
+        if let Err(missing) = enough(&council.others, needed, within, ask).await {
+            warn!(missing, of = council.size(), "too few peers promise to leave this host alone");
+            return None;
         }
         Some(asked + tenure_of(length))
     }

@@ -8,6 +8,7 @@ mod gone;
 mod lives;
 mod operating;
 mod outage;
+mod overlap;
 mod proxy;
 mod setup;
 mod watching;

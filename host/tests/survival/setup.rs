@@ -37,16 +37,17 @@ pub(crate) fn world() -> World {
     for folder in ["agents", "witness"] {
         std::fs::create_dir(world.path(folder)).unwrap();
     }
-    std::fs::write(
-        world.path("runners.toml"),
-        format!(
-            "[runner.echo]\ncommand = {:?}\nclass_name = \"test.*\"\nenv = {{ ECHO_DIR = {:?}, WITNESS_DIR = {:?} }}\n",
-            echo_runner::binary().unwrap(),
-            world.path("agents"),
-            world.path("witness"),
-        ),
-    )
-    .unwrap();
+    let echo = format!(
+        "command = {:?}\nenv = {{ ECHO_DIR = {:?}, WITNESS_DIR = {:?} }}\n",
+        echo_runner::binary().unwrap(),
+        world.path("agents"),
+        world.path("witness"),
+    );
+    let runners = format!(
+        "[runner.echo]\nclass_name = \"test.*\"\n{echo}\n\
+         [runner.overlap]\nclass_name = \"overlap.*\"\nhandoff = \"overlap\"\n{echo}",
+    );
+    std::fs::write(world.path("runners.toml"), runners).unwrap();
     world
 }
 
@@ -158,9 +159,14 @@ pub(crate) fn launch(agent: &str) -> Launch {
 }
 
 pub(crate) fn launch_that(agent: &str, echo: &str) -> Launch {
+    launch_of("test.Echo", agent, echo)
+}
+
+/// One of a class of either runner.
+pub(crate) fn launch_of(class: &str, agent: &str, echo: &str) -> Launch {
     let spec = format!(
         r#"{{"id":"{agent}","name":"An agent","description":"An agent of a test.",
-            "class_name":"test.Echo","properties":{{"echo":{echo}}}}}"#
+            "class_name":"{class}","properties":{{"echo":{echo}}}}}"#
     );
     Launch::from_agent_spec(guild(), spec.as_bytes()).unwrap()
 }

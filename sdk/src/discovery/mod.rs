@@ -1,9 +1,13 @@
 //! Discovery: which hosts there are, told as they come and go.
 //!
 //! [`RegistryDiscovery`] follows the hosts' own heartbeats; [`StaticDiscovery`]
-//! asks a fixed list of addresses. A decision never waits for either: the engine
-//! follows the stream and places on what it last heard.
+//! asks a fixed list of addresses; `KubernetesDiscovery` (feature `kubernetes`) asks the
+//! pods behind a Service. A decision never waits for any: the engine follows the stream and
+//! places on what it last heard.
 
+mod ask;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod registry;
 mod static_hosts;
 
@@ -11,6 +15,8 @@ use std::fmt;
 
 use futures::stream::BoxStream;
 
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::{Family, KubernetesDiscovery, KubernetesError};
 pub use self::{
     registry::RegistryDiscovery,
     static_hosts::{InvalidEndpoint, StaticDiscovery},

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 
 pub use self::{
     error::{EngineError, Tried},
-    grpc::{DrainProgress, GrpcEngine, GrpcEngineBuilder, Retries, Timeouts},
+    grpc::{DrainProgress, GrpcEngine, GrpcEngineBuilder, Predecessor, Retries, Timeouts},
 };
 use crate::{
     agent::{AgentEvent, AgentInfo},

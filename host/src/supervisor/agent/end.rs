@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use guildhall::agent::{AgentInfo, AgentState, LastExit};
+use guildhall::{
+    agent::{AgentInfo, AgentState, LastExit},
+    registry::RegistryError,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -304,21 +307,24 @@ impl Agent {
 
     /// Forgets the agent and answers everybody.
     fn leave(mut self, error: CreateError) {
+        let goes_on = self.retired || is_elsewhere(&error);
         self.shared.table.remove(&self.info.key);
         self.refuse_start(error);
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Stop { answer, .. } => self.stops.push(answer),
-                Command::HandOver { answer, .. } => self.handed.push(answer),
-                Command::Disowned { .. } => {}
+                Command::HandOver { answer, .. } | Command::Retire { answer, .. } => self.handed.push(answer),
+                Command::Disowned { .. } | Command::Overlapping { .. } => {}
             }
         }
+        let not_found = || StopError::NotFound { key: self.info.key.clone() };
         for answer in self.stops.drain(..) {
-            drop(answer.send(Ok(self.info.clone())));
+            // Who wants it stopped is to ask the host that has it.
+            drop(answer.send(if goes_on { Err(not_found()) } else { Ok(self.info.clone()) }));
         }
         for answer in self.handed.drain(..) {
-            drop(answer.send(Err(StopError::NotFound { key: self.info.key.clone() })));
+            drop(answer.send(Err(not_found())));
         }
         if let Some(answer) = self.disowned.take() {
             let _ = answer.send(());
@@ -329,5 +335,16 @@ impl Agent {
         if let Some(start) = self.start.take() {
             start.send_replace(Some(Err(error)));
         }
+    }
+}
+
+/// Whether another host has the agent now.
+fn is_elsewhere(error: &CreateError) -> bool {
+    match error {
+        CreateError::AlreadyRunning { .. } | CreateError::NotAnOrphan { .. } => true,
+        CreateError::Registry(error) => {
+            matches!(&**error, RegistryError::Fenced { current: Some(_), .. })
+        }
+        _ => false,
     }
 }

@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{
     Handed, Shared,
-    claim::Claim,
+    claim::{Claim, Predecessor},
     error::{CreateError, StopError},
     guild_specs::Holder,
     incarnation::{Incarnation, Sign},
@@ -45,7 +45,7 @@ use super::{
     table::StartOutcome,
 };
 use crate::{
-    runner::Runner,
+    runner::{Handoff, Runner},
     tenure::{Standing, Term},
 };
 
@@ -57,6 +57,10 @@ pub(super) enum Command {
     /// To end here and be handed over to any host that takes it. `at_most` bounds its
     /// grace.
     HandOver { at_most: Duration, answer: HandAnswer },
+    /// To say what a successor needs, if one may start while the process goes on.
+    Overlapping { answer: oneshot::Sender<Option<Handed>> },
+    /// To end, for its incarnation of `epoch` has a successor on another host.
+    Retire { epoch: Epoch, at_most: Duration, answer: HandAnswer },
     /// The registry refused to reassert the claim of `epoch`. The answer comes when
     /// that was the agent's end, and is dropped when it was not.
     Disowned { epoch: Epoch, error: RegistryError, answer: oneshot::Sender<()> },
@@ -89,12 +93,14 @@ pub(super) struct Agent {
     /// The tenure in which the present process was started.
     pub(super) started_in: u64,
     /// The incarnation on another host that the first claim succeeds.
-    pub(super) succeeds: Option<Epoch>,
+    pub(super) succeeds: Option<Predecessor>,
     pub(super) stops: Vec<StopAnswer>,
     /// Who waits for it to be handed over.
     pub(super) handed: Vec<HandAnswer>,
     /// Whether a user asked for its end; nobody needs to hear of it then.
     pub(super) unwanted: bool,
+    /// Whether it has a successor: its claim is void, and records would be refused.
+    pub(super) retired: bool,
     pub(super) disowned: Option<oneshot::Sender<()>>,
 }
 
@@ -162,7 +168,7 @@ impl Agent {
 
     async fn run(&mut self) -> End {
         let first = match self.succeeds {
-            Some(epoch) => self.adopt(epoch).await,
+            Some(predecessor) => self.adopt(predecessor.epoch).await,
             None => self.first_start().await,
         };
         let mut incarnation = match first {
@@ -225,6 +231,11 @@ impl Agent {
             let source = Source { key: &self.info.key, epoch: self.info.epoch };
             let interrupt = tokio::select! {
                 Some(command) = self.commands.recv() => match command {
+                    // Its successor is meant, on another host.
+                    Command::Stop { answer, .. } if self.retired => {
+                        let _ = answer.send(Err(StopError::NotFound { key: self.info.key.clone() }));
+                        continue;
+                    }
                     Command::Stop { grace, answer } => {
                         self.unwanted = true;
                         self.stops.push(answer);
@@ -234,6 +245,17 @@ impl Agent {
                         self.handed.push(answer);
                         Interrupt::Stop { grace: self.usual_grace().min(at_most) }
                     }
+                    Command::Overlapping { answer } => {
+                        let _ = answer.send(self.overlapping());
+                        continue;
+                    }
+                    Command::Retire { epoch, at_most, answer } if epoch == self.info.epoch => {
+                        self.retire();
+                        self.handed.push(answer);
+                        Interrupt::Stop { grace: self.usual_grace().min(at_most) }
+                    }
+                    // It was started again since, and so has the identity.
+                    Command::Retire { .. } => continue,
                     Command::Disowned { epoch, error, answer }
                         if epoch == self.info.epoch && !self.is_claim_in_doubt() =>
                     {
@@ -312,7 +334,24 @@ impl Agent {
     /// Shows what the agent is now, and has it written.
     fn record(&mut self) {
         self.show();
-        self.recorder.put(&self.info);
+        if !self.retired {
+            self.recorder.put(&self.info);
+        }
+    }
+
+    /// What a successor needs, if one may start while the process goes on.
+    fn overlapping(&self) -> Option<Handed> {
+        let may = self.runner.handoff == Handoff::Overlap && self.info.state == AgentState::Running;
+        let is_sure = !self.is_claim_in_doubt();
+        (may && is_sure).then(|| Handed { record: self.info.clone(), launch: Arc::clone(&self.launch) })
+    }
+
+    /// Another host has its identity from here on.
+    fn retire(&mut self) {
+        self.retired = true;
+        self.claim = Claim::None;
+        // A claim in doubt is void too.
+        drop(self.recorder.abandon());
     }
 
     fn log_end(&self, restart_in: Duration) {

@@ -24,11 +24,21 @@ use crate::{
 /// How long a host may take to claim an agent.
 const ADOPT_WITHIN: Duration = Duration::from_secs(10);
 
+/// What an agent that is to be adopted has left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// No process: its host's lease is buried, or it was handed over.
+    Ended,
+    /// A process on the host that asks, which goes on until its successor is ready.
+    Overlapping,
+}
+
 impl GrpcEngine {
-    /// Has another host take over an agent that was accepted and has no host any more:
-    /// its lease is buried, or it was handed over. The policy chooses among the hosts that
+    /// Has another host take over an agent that was accepted and has no host any more, or
+    /// whose host asks for a successor. The policy chooses among the hosts that
     /// are not `excluded` and on which the agent did not fail already. Answers when it is
-    /// claimed there, and being started.
+    /// claimed there, and being started; where its predecessor still runs, when it is
+    /// ready or its first start there has failed.
     ///
     /// # Errors
     /// [`EngineError::NotFound`] when the agent is not what `record` says any more: it was
@@ -38,20 +48,26 @@ impl GrpcEngine {
         &self,
         record: &AgentInfo,
         launch: &Launch,
+        predecessor: Predecessor,
         excluded: &[HostId],
     ) -> Result<AgentInfo, EngineError> {
-        self.unless_shut_down(self.shared.find_host(record, launch, excluded)).await
+        self.unless_shut_down(self.shared.find_host(record, launch, predecessor, excluded)).await
     }
 
     /// Like [`adopt_agent`](Self::adopt_agent), on the host that is named.
     ///
     /// # Errors
     /// As there; [`EngineError::Host`] when that host does not take it.
-    pub async fn adopt_agent_on(&self, record: &AgentInfo, to: &HostId) -> Result<AgentInfo, EngineError> {
+    pub async fn adopt_agent_on(
+        &self,
+        record: &AgentInfo,
+        predecessor: Predecessor,
+        to: &HostId,
+    ) -> Result<AgentInfo, EngineError> {
         let unknown = || Fault::new(FaultReason::HostUnreachable, "this engine does not know the host");
         let failed = |fault| EngineError::Host { host: to.clone(), fault };
         let host = self.shared.fleet.get(to).ok_or_else(|| failed(unknown()))?;
-        let adopting = self.shared.ask_to_adopt(&host.info, record, None);
+        let adopting = self.shared.ask_to_adopt(&host.info, record, predecessor, None);
         self.unless_shut_down(async { adopting.await.map_err(failed) }).await
     }
 }
@@ -61,6 +77,7 @@ impl Shared {
         &self,
         record: &AgentInfo,
         launch: &Launch,
+        predecessor: Predecessor,
         excluded: &[HostId],
     ) -> Result<AgentInfo, EngineError> {
         let deadline = Instant::now() + self.timeouts.create;
@@ -79,7 +96,7 @@ impl Shared {
                 continue;
             };
             let placed_by = Some(wire::policy_to_wire(&policy));
-            let fault = match self.ask_to_adopt(&info.info, record, placed_by).await {
+            let fault = match self.ask_to_adopt(&info.info, record, predecessor, placed_by).await {
                 Ok(agent) => {
                     info!(agent = %record.key, %host, epoch = %agent.epoch, "the agent has another host");
                     return Ok(agent);
@@ -105,6 +122,7 @@ impl Shared {
         &self,
         host: &HostInfo,
         record: &AgentInfo,
+        predecessor: Predecessor,
         placed_by: Option<v1::Policy>,
     ) -> Result<AgentInfo, Fault> {
         let request = v1::AdoptAgentRequest {
@@ -113,11 +131,15 @@ impl Shared {
             epoch: record.epoch.0,
             request_id: record.request_id.clone(),
             placed_by,
+            overlap: predecessor == Predecessor::Overlapping,
         };
         let mut peer = self.channels.peer(host)?;
         let late = |_| Fault::new(FaultReason::HostUnreachable, "the host did not answer in time");
-        let answer =
-            timeout_at(Instant::now() + ADOPT_WITHIN, peer.adopt_agent(request)).await.map_err(late)?;
+        let within = match predecessor {
+            Predecessor::Ended => ADOPT_WITHIN,
+            Predecessor::Overlapping => self.timeouts.create,
+        };
+        let answer = timeout_at(Instant::now() + within, peer.adopt_agent(request)).await.map_err(late)?;
         let agent = answer.map_err(|status| wire::fault_from_status(&status))?.into_inner().agent;
         agent
             .and_then(|agent| wire::agent_from_wire(agent).ok())

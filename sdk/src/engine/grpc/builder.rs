@@ -23,6 +23,7 @@ use crate::{
         PolicySource, Trust,
     },
     registry::{FleetPolicy, Registry},
+    transport::Dialer,
 };
 
 /// How long calls may take.
@@ -77,6 +78,7 @@ impl Retries {
 pub struct GrpcEngineBuilder {
     registry: Option<Arc<dyn Registry>>,
     discovery: Option<Arc<dyn Discovery>>,
+    dialer: Dialer,
     policy: PolicyChoice,
     preparation: Preparation,
     shadow: Option<PolicyArtifact>,
@@ -91,6 +93,7 @@ impl Default for GrpcEngineBuilder {
         Self {
             registry: None,
             discovery: None,
+            dialer: Dialer::plain(),
             policy: PolicyChoice::default(),
             preparation: Preparation {
                 settings: serde_json::Value::Null,
@@ -120,6 +123,12 @@ impl GrpcEngineBuilder {
     /// How hosts are found; unless told, by their heartbeats in the registry.
     pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = Some(discovery);
+        self
+    }
+
+    /// How hosts are spoken to; unless told, in plain text.
+    pub fn dialer(mut self, dialer: Dialer) -> Self {
+        self.dialer = dialer;
         self
     }
 
@@ -241,7 +250,7 @@ impl GrpcEngineBuilder {
         };
         let placement = Arc::new(placement);
         let fleet = Arc::new(Fleet::new());
-        let channels = Arc::new(Channels::default());
+        let channels = Arc::new(Channels::new(self.dialer));
         let shared = Arc::new(Shared {
             policy: watch::Sender::new(placement.identity()),
             placement,

@@ -10,14 +10,9 @@ use std::{
 use guildhall_proto::v1::{
     agent_host_service_client::AgentHostServiceClient, peer_service_client::PeerServiceClient,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::{
-    fault::{Fault, FaultReason},
-    host::HostInfo,
-    ids::HostId,
-    launch::MAX_LAUNCH_BYTES,
-};
+use crate::{fault::Fault, host::HostInfo, ids::HostId, launch::MAX_LAUNCH_BYTES, transport::Dialer};
 
 /// How long a connection attempt may take before the host counts as unreachable.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -31,10 +26,15 @@ pub(super) type Client = AgentHostServiceClient<Channel>;
 
 #[derive(Debug, Default)]
 pub(super) struct Channels {
+    dialer: Dialer,
     by_host: Mutex<HashMap<HostId, (String, Channel)>>,
 }
 
 impl Channels {
+    pub(super) fn new(dialer: Dialer) -> Self {
+        Self { dialer, ..Self::default() }
+    }
+
     /// A client for the host. Connects in the background, so this never waits.
     ///
     /// # Errors
@@ -53,12 +53,21 @@ impl Channels {
         let channel = match by_host.get(&host.id) {
             Some((endpoint, channel)) if *endpoint == host.endpoint => channel.clone(),
             _ => {
-                let channel = open(&host.endpoint)?;
+                let channel = self.open(&host.endpoint)?;
                 by_host.insert(host.id.clone(), (host.endpoint.clone(), channel.clone()));
                 channel
             }
         };
         Ok(channel)
+    }
+
+    fn open(&self, endpoint: &str) -> Result<Channel, Fault> {
+        self.dialer.channel(endpoint, CONNECT_WITHIN, |endpoint| {
+            endpoint
+                .http2_keep_alive_interval(KEEPALIVE_EVERY)
+                .keep_alive_timeout(KEEPALIVE_WITHIN)
+                .keep_alive_while_idle(true)
+        })
     }
 
     /// Forgets the host's connection; calls under way end by themselves.
@@ -74,17 +83,4 @@ impl Channels {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<HostId, (String, Channel)>> {
         self.by_host.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn open(endpoint: &str) -> Result<Channel, Fault> {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| {
-        Fault::new(FaultReason::HostUnreachable, format!("{endpoint:?} is not an address: {error}"))
-    })?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_WITHIN)
-        .http2_keep_alive_interval(KEEPALIVE_EVERY)
-        .keep_alive_timeout(KEEPALIVE_WITHIN)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
 }

@@ -35,6 +35,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 pub use self::{
+    adopt::Predecessor,
     builder::{GrpcEngineBuilder, Retries, Timeouts},
     operate::DrainProgress,
 };
