@@ -2,6 +2,7 @@
 //! outlive the test, and a look at the processes there are.
 
 mod binary;
+mod certificates;
 mod processes;
 mod program;
 mod redis;
@@ -11,11 +12,12 @@ mod redis_tls;
 
 pub use self::{
     binary::binary,
+    certificates::{Certificate, Certificates},
     processes::{environment, exists, processes_marked, signal, wait_until_none_marked},
     program::Program,
     redis::{RedisServer, StartError},
     redis_cluster::RedisCluster,
     redis_sentinel::RedisSentinel,
-    redis_tls::{Certificate, Certificates, RedisTlsServer},
+    redis_tls::RedisTlsServer,
 };
 pub use rustix::process::Signal;
