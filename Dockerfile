@@ -21,16 +21,16 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
-# The profile is the tests' (Cargo.toml); an image needs no debug information, and a build in
-# a container is not continued from the one before by cargo, but by the cache below.
+# The profile is the tests' (Cargo.toml); an image needs no debug information, and a build
+# in a container is not continued from the one before by cargo, but by the cache below.
 ENV CARGO_INCREMENTAL=0 \
     CARGO_PROFILE_RELEASE_STRIP=debuginfo
 COPY . .
-# Cargo tells by the files' times what has changed since the cache below was filled, and these
-# times are those of somebody's checkout, which may be older: all are new.
+# Cargo tells by the files' times what has changed since the cache below was filled, and
+# these times are those of somebody's checkout, which may be older: all are new.
 RUN find . -type f -exec touch {} +
-# What was downloaded and compiled stays in caches of the builder, so a change of one crate does
-# not compile wasmtime again. What is to stay in the image is copied out of them.
+# What was downloaded and compiled stays in caches of the builder, so a change of one crate
+# does not compile wasmtime again. What is to stay in the image is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --release --locked -p guildhall-host -p guildhall-cli --bin agent-host --bin guildhall \
