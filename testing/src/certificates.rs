@@ -80,11 +80,11 @@ impl Certificates {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> io::Result<Certificate> {
-        let (uris, hosts): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.contains("://"));
-        let hosts: Vec<String> = hosts.into_iter().map(|name| (*name).to_owned()).collect();
+        let names = names.iter().map(|name| (*name).to_owned());
+        let (uris, hosts): (Vec<String>, Vec<String>) = names.partition(|name| name.contains("://"));
         let mut params = CertificateParams::new(hosts).map_err(io::Error::other)?;
         for uri in uris {
-            params.subject_alt_names.push(SanType::URI((*uri).try_into().map_err(io::Error::other)?));
+            params.subject_alt_names.push(SanType::URI(uri.try_into().map_err(io::Error::other)?));
         }
         change(&mut params);
         let key = KeyPair::generate().map_err(io::Error::other)?;
