@@ -7,7 +7,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench survival chaos fuzz model policies setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos fuzz model policies dev-certs setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
@@ -41,6 +41,9 @@ fuzz: libfuzzer ## Fuzz the decoders and parsers, and policies' answers. ARGS="S
 
 policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in
 	$(CARGO) run --release -p xtask -- policies --check
+
+dev-certs: ## Make an authority and certificates to try TLS with. ARGS="FOLDER", target/certificates unless told
+	$(CARGO) run --release --workspace --bin xtask -- certificates $(or $(ARGS),$(TARGET)/certificates)
 
 lint: ## Formatting and clippy
 	$(CARGO) fmt --check

@@ -89,7 +89,7 @@ impl Redis {
         for (n, place) in places.iter().enumerate() {
             let disk = dir.join(&place.name);
             small_disk(&disk, DISK_MEGABYTES)?;
-            let mut arguments = flags(&[
+            let mut config = settings(&[
                 ("port", &PORT.to_string()),
                 ("dir", &disk.display().to_string()),
                 ("save", ""),
@@ -102,17 +102,23 @@ impl Redis {
             match setup {
                 Setup::Single => {}
                 Setup::Sentinel => {
-                    arguments.extend(flags(&[("repl-timeout", "5"), ("repl-diskless-sync-delay", "0")]));
+                    config.push_str(&settings(&[("repl-timeout", "5"), ("repl-diskless-sync-delay", "0")]));
                     if n > 0 {
-                        arguments.extend(flags(&[("replicaof", &format!("{} {PORT}", places[0].address))]));
+                        config
+                            .push_str(&settings(&[("replicaof", &format!("{} {PORT}", places[0].address))]));
                     }
                 }
-                Setup::Cluster => arguments.extend(flags(&[
+                Setup::Cluster => config.push_str(&settings(&[
                     ("cluster-enabled", "yes"),
                     ("cluster-node-timeout", "1000"),
                     ("repl-diskless-sync-delay", "0"),
                 ])),
             }
+            // In a file, which Sentinels have written anew: after a failover a server that
+            // starts again must not follow whom it followed first.
+            let file = dir.join(format!("{}.conf", place.name));
+            fs::write(&file, config)?;
+            let arguments = vec![file.display().to_string()];
             let log = dir.join(format!("{}.log", place.name));
             let mut program = Program::new(place, "redis-server", arguments, environment(), log);
             program.start()?;
@@ -439,15 +445,13 @@ async fn question<T: FromRedisValue>(address: Ipv4Addr, port: u16, command: &[&s
     Ok(cmd.query_async(&mut connection).await?)
 }
 
-fn flags(pairs: &[(&str, &str)]) -> Vec<String> {
-    pairs
-        .iter()
-        .flat_map(|(name, value)| {
-            // A setting with two values is two arguments.
-            let values = if value.is_empty() { vec![""] } else { value.split(' ').collect() };
-            std::iter::once(format!("--{name}")).chain(values.into_iter().map(str::to_owned))
-        })
-        .collect()
+/// Lines of a configuration.
+fn settings(pairs: &[(&str, &str)]) -> String {
+    let line = |(name, value): &(&str, &str)| match *value {
+        "" => format!("{name} \"\"\n"),
+        value => format!("{name} {value}\n"),
+    };
+    pairs.iter().map(line).collect()
 }
 
 fn environment() -> Vec<(String, String)> {

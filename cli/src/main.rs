@@ -1,6 +1,7 @@
 //! `guildhall`: the command for those who write placement policies and those who run a
 //! fleet.
 
+mod connection;
 mod fleet;
 mod policy;
 

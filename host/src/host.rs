@@ -21,6 +21,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+#[cfg(feature = "kubernetes")]
+use crate::deletion_cost;
 use crate::{
     config::HostConfig,
     failover::Failover,
@@ -29,7 +31,8 @@ use crate::{
     peer_service::Peer,
     rebalance::Rebalance,
     replies::Replies,
-    server::{self, Health, overload::Overload},
+    runner::reload,
+    server::{self, Health, metrics::Metrics, overload::Overload},
     service::Service,
     state_dir::{self, StateDirError},
     supervisor::{Supervisor, SupervisorError},
@@ -115,6 +118,10 @@ impl Host {
         let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::tls);
         let (listener, bound) = listen(config.listen).await?;
         let health_listener = match config.health_listen {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
+        let metrics_listener = match config.metrics_listen {
             Some(address) => Some(listen(address).await?.0),
             None => None,
         };
@@ -257,7 +264,16 @@ impl Host {
         let guard = failed.clone().drop_guard();
         let failover = failover.run(failover_ending.clone());
         let rebalance = rebalance.run(failover_ending.clone());
-        let failover = async { tokio::join!(failover, rebalance) }.map(|((), ())| ());
+        let runners =
+            config.runners_file.map(|file| reload::follow(file, supervisor.clone(), failover_ending.clone()));
+        #[cfg(feature = "kubernetes")]
+        let cost =
+            config.own_pod.map(|pod| deletion_cost::keep(pod, supervisor.clone(), failover_ending.clone()));
+        #[cfg(not(feature = "kubernetes"))]
+        let cost: Option<std::future::Ready<()>> = None;
+        let failover = async move {
+            tokio::join!(failover, rebalance, OptionFuture::from(runners), OptionFuture::from(cost));
+        };
         let failover = tokio::spawn(failover.inspect(move |()| drop(guard)));
 
         let server_ending = CancellationToken::new();
@@ -282,9 +298,12 @@ impl Host {
         let serving = server::serve(listener, tls, service, peer, health.clone(), server_ending.clone())?;
         let probed = health_listener
             .map(|listener| server::serve_health(listener, health.clone(), server_ending.clone()));
+        let metrics = Metrics { supervisor: supervisor.clone(), lease_in_force: in_force.subscribe() };
+        let measured =
+            metrics_listener.map(|listener| server::metrics::serve(listener, metrics, server_ending.clone()));
         let following = health.follow(in_force.subscribe(), closing.clone());
         let server = async move {
-            tokio::join!(serving, OptionFuture::from(probed), following);
+            tokio::join!(serving, OptionFuture::from(probed), OptionFuture::from(measured), following);
         };
         let server = tokio::spawn(server.inspect(move |()| drop(guard)));
 

@@ -17,6 +17,7 @@
 //! | [`supervisor`] | starts, watches, restarts and stops agents |
 //! | [`fence`] | ends all agents when the host may not run them any more |
 //! | [`state_dir`] | what a host remembers across its processes |
+//! | `deletion_cost` | tells Kubernetes how many agents a pod has (feature `kubernetes`) |
 //! | [`runner`] | the operator's table: what is executed for which class |
 //! | [`launch_document`] | what a runner is told |
 //!
@@ -25,6 +26,8 @@
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "kubernetes")]
+pub mod deletion_cost;
 mod failover;
 mod fault;
 pub mod fence;

@@ -12,7 +12,7 @@ use guildhall_host::{
     fence::{self, FenceBy},
     supervisor::SupervisorError,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     if std::env::args_os().skip(1).eq(["fence"]) {
         return fence::main();
     }
+    keep_secrets();
     let args = HostArgs::parse();
     let mut config = match args.validate() {
         Ok(config) => config,
@@ -65,6 +66,14 @@ fn main() -> ExitCode {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     code.into()
+}
+
+/// Keeps what is in this process' environment and memory from agents, which mostly run as
+/// the same user: the registry's password, the keys. There are no core dumps either.
+fn keep_secrets() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("agent-host: agents may read this process' environment: {error}");
+    }
 }
 
 /// Raises the limit on open descriptors as far as the capacity asks for and the
@@ -133,6 +142,7 @@ async fn run(config: HostConfig) -> u8 {
                     | HostError::IdInUse { .. }
                     | HostError::State(_)
                     | HostError::Setting(_)
+                    | HostError::Tls(_)
                     | HostError::Supervisor(SupervisorError::RuntimeDir { .. }) => WRONG_CONFIGURATION,
                     HostError::Registry(_) => NO_REGISTRY,
                     HostError::Listen { .. } => CANNOT_LISTEN,

@@ -1,5 +1,6 @@
 //! Chores of this workspace that are programs: `cargo run --release -p xtask -- --help`.
 
+mod certificates;
 mod policies;
 mod record;
 
@@ -25,11 +26,17 @@ enum Chore {
         #[arg(long, value_name = "PATH")]
         rustc: Option<PathBuf>,
     },
+    /// Make an authority and a certificate for each role, to try TLS on a laptop.
+    Certificates {
+        /// A folder that is new or empty.
+        folder: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Policies { check: true, rustc } => policies::check(rustc),
         Chore::Policies { check: false, rustc } => policies::refresh(rustc),
+        Chore::Certificates { folder } => certificates::write(&folder),
     }
 }

@@ -8,10 +8,11 @@ use std::{sync::Arc, time::Duration};
 use guildhall::{
     engine::{ExecutionEngine, GrpcEngine},
     placement::BuiltIn,
-    registry::{RedisOptions, RedisRegistry, Registry},
+    registry::Registry,
 };
 
 pub(crate) use self::{agents::AgentCommand, hosts::HostCommand};
+use crate::connection::{RegistryArgs, TlsArgs};
 
 /// How long to look for a host that is named.
 const HOSTS_WITHIN: Duration = Duration::from_secs(10);
@@ -19,9 +20,11 @@ const HOSTS_WITHIN: Duration = Duration::from_secs(10);
 /// Which fleet.
 #[derive(clap::Args)]
 pub(crate) struct FleetArgs {
-    /// The fleet's registry, as agent-host takes it.
-    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
-    redis_url: String,
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl FleetArgs {
@@ -30,17 +33,16 @@ impl FleetArgs {
         &self,
         work: impl AsyncFnOnce(Arc<dyn Registry>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            work(Arc::new(RedisRegistry::connect(&self.redis_url, RedisOptions::default()).await?)).await
-        })
+        self.registry.with(async |registry| work(Arc::new(registry)).await)
     }
 
     /// Runs `work` with an engine that knows the fleet.
     fn engine<T>(&self, work: impl AsyncFnOnce(&GrpcEngine) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let dialer = self.tls.dialer()?;
         self.registry(async |registry| {
             // It decides nothing here, so the policy that takes nothing to load will do.
-            let engine = GrpcEngine::builder().registry(registry).policy(BuiltIn::RoundRobin).build().await?;
+            let engine = GrpcEngine::builder().registry(registry).dialer(dialer).policy(BuiltIn::RoundRobin);
+            let engine = engine.build().await?;
             engine.wait_for_hosts(1, HOSTS_WITHIN).await?;
             let done = work(&engine).await;
             engine.shutdown().await;

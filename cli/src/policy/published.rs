@@ -3,28 +3,11 @@
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use guildhall::{
     placement::{PlacementService, PolicyArtifact},
-    registry::{RedisOptions, RedisRegistry, Registry},
+    registry::Registry,
 };
 
 use super::Subject;
-
-/// Which registry.
-#[derive(clap::Args)]
-struct RegistryArgs {
-    /// The fleet's registry, as `redis://[user:password@]host:port[/db]`.
-    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
-    redis_url: String,
-}
-
-impl RegistryArgs {
-    /// Runs `work` with the registry.
-    fn with<T>(&self, work: impl AsyncFnOnce(RedisRegistry) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            work(RedisRegistry::connect(&self.redis_url, RedisOptions::default()).await?).await
-        })
-    }
-}
+use crate::connection::RegistryArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct Publish {

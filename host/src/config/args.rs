@@ -40,6 +40,16 @@ pub struct HostArgs {
     #[arg(long, env = "POD_IP", value_name = "IP")]
     pub pod_ip: Option<String>,
 
+    /// In Kubernetes: the pod's namespace.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    pub pod_namespace: Option<String>,
+
+    /// In Kubernetes: keeps the pod's annotation `controller.kubernetes.io/pod-deletion-cost`
+    /// at the number of its agents, so that the emptiest pods are ended first. Needs `patch`
+    /// on `pods`.
+    #[arg(long, env = "POD_DELETION_COST", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
+    pub pod_deletion_cost: String,
+
     /// The name of the node, a label `kubernetes.io/hostname` of this host.
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
@@ -72,7 +82,8 @@ pub struct HostArgs {
     #[arg(long, env = "REDIS_REPLICAS", value_name = "N", default_value = "")]
     pub redis_replicas: String,
 
-    /// The operator's runner table, a TOML file: what is executed for which class.
+    /// The operator's runner table, a TOML file: what is executed for which class. It is read
+    /// again when it has changed.
     #[arg(long, env = "RUNNERS", value_name = "FILE", value_parser = path())]
     pub runners: Option<PathBuf>,
 
@@ -84,6 +95,10 @@ pub struct HostArgs {
     /// that do not speak TLS. Unset: none.
     #[arg(long, env = "HEALTH_PORT", value_name = "PORT", default_value = "")]
     pub health_port: String,
+
+    /// The port, at the same address, of `/metrics` for Prometheus, in plain text. Unset: none.
+    #[arg(long, env = "METRICS_PORT", value_name = "PORT", default_value = "")]
+    pub metrics_port: String,
 
     /// The address that the gRPC service listens on. Beyond loopback it needs TLS or
     /// `--insecure`.

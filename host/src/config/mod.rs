@@ -58,12 +58,16 @@ pub struct HostConfig {
     pub redis_replicas: Option<u32>,
     /// What is executed for which class.
     pub runners: RunnerTable,
+    /// The file of that table, which is followed; `None`: the table stays.
+    pub runners_file: Option<PathBuf>,
     /// What the gRPC service listens on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where others reach it; `None`: where it listens.
     pub advertise: Option<String>,
     /// Where health alone is served, in plain text; `None`: nowhere.
     pub health_listen: Option<SocketAddr>,
+    /// Where Prometheus reads metrics; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// The host's certificate; `None`: plain text.
     pub tls: Option<TlsFiles>,
     /// What the names in others' certificates stand for.
@@ -101,6 +105,9 @@ pub struct HostConfig {
     pub record_decisions: Option<PathBuf>,
     /// Where compiled policies are kept.
     pub policy_cache: CompiledCache,
+    /// The pod that is told how many agents it has; `None`: none.
+    #[cfg(feature = "kubernetes")]
+    pub own_pod: Option<crate::deletion_cost::OwnPod>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// Where the host notes its lease; `None`: nowhere.
@@ -119,9 +126,11 @@ impl HostConfig {
             redis_tls: RedisTls::default(),
             redis_replicas: None,
             runners,
+            runners_file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             health_listen: None,
+            metrics_listen: None,
             tls: None,
             roles: Roles::default(),
             labels: BTreeMap::new(),
@@ -140,6 +149,8 @@ impl HostConfig {
             shadow_policy: None,
             record_decisions: None,
             policy_cache: CompiledCache::default(),
+            #[cfg(feature = "kubernetes")]
+            own_pod: None,
             drain_timeout: Duration::from_secs(25),
             state_dir: None,
             supervisor: SupervisorConfig::new(id, std::env::temp_dir()),

@@ -21,6 +21,8 @@ use super::{
     ConfigErrors, HostArgs, HostConfig, RegistryAddress,
     check::{Check, amounts, parts},
 };
+#[cfg(feature = "kubernetes")]
+use crate::deletion_cost::OwnPod;
 use crate::{
     runner::RunnerTable,
     server::Roles,
@@ -49,10 +51,12 @@ impl HostArgs {
             check.mistake("LISTEN_ADDRESS", &self.listen_address, "is not loopback, and without TLS whoever reaches the port may start and stop agents: set TLS_CERTIFICATE, or INSECURE=true if only trusted peers can");
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let health_port: Option<u16> = match self.health_port.trim() {
+        let mut port_of = |name, written: &str| match written.trim() {
             "" => None,
-            written => check.parse("HEALTH_PORT", written, "a port from 0 to 65535"),
+            written => check.parse::<u16>(name, written, "a port from 0 to 65535"),
         };
+        let health_port = port_of("HEALTH_PORT", &self.health_port);
+        let metrics_port = port_of("METRICS_PORT", &self.metrics_port);
         let advertise = given(&self.advertise_url).map(str::to_owned).or_else(|| {
             let ip: IpAddr = check.parse("POD_IP", given(&self.pod_ip)?, "an IP address")?;
             Some(format!("{scheme}://{}", SocketAddr::new(ip, port)))
@@ -210,6 +214,31 @@ impl HostArgs {
             check.mistake("STATE_DIR", &state_dir.to_string_lossy(), "is not a folder");
         }
 
+        let deletion_cost: bool =
+            check.parse("POD_DELETION_COST", &self.pod_deletion_cost, "true or false").unwrap_or_default();
+        #[cfg(feature = "kubernetes")]
+        let own_pod = match (deletion_cost, given(&self.pod_namespace), given(&self.pod_name)) {
+            (false, ..) => None,
+            (true, Some(namespace), Some(name)) => {
+                Some(OwnPod { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            (true, ..) => {
+                check.missing(
+                    "POD_NAME and POD_NAMESPACE",
+                    "POD_DELETION_COST needs to know which pod this is",
+                );
+                None
+            }
+        };
+        #[cfg(not(feature = "kubernetes"))]
+        if deletion_cost {
+            check.mistake(
+                "POD_DELETION_COST",
+                &self.pod_deletion_cost,
+                "needs an agent-host that is built with the feature kubernetes",
+            );
+        }
+
         let named = |list: &str| parts(list).map(NamePattern::new).collect();
         let roles = Roles {
             hosts: named(&self.tls_hosts),
@@ -227,6 +256,9 @@ impl HostArgs {
         supervisor.stop_grace = stop_grace;
         supervisor.restart = RestartLimits { limit: restart_limit, ..supervisor.restart };
         Ok(HostConfig {
+            runners_file: set(&self.runners).map(Path::to_owned),
+            #[cfg(feature = "kubernetes")]
+            own_pod,
             registry,
             registry_patience,
             redis_tls,
@@ -234,6 +266,7 @@ impl HostArgs {
             listen: SocketAddr::new(ip, port),
             advertise,
             health_listen: health_port.map(|port| SocketAddr::new(ip, port)),
+            metrics_listen: metrics_port.map(|port| SocketAddr::new(ip, port)),
             tls,
             roles,
             labels,

@@ -28,6 +28,7 @@
 
 mod file;
 mod pattern;
+pub(crate) mod reload;
 mod template;
 
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};

@@ -4,6 +4,7 @@
 mod access;
 mod health;
 mod listener;
+pub(crate) mod metrics;
 pub(crate) mod overload;
 mod unreadable;
 

@@ -232,6 +232,11 @@ impl Supervisor {
         Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) }
     }
 
+    /// Runs new launches by this table from now on. Agents that are here keep their runner.
+    pub fn set_runners(&self, runners: RunnerTable) {
+        self.shared.runners.store(Arc::new(runners));
+    }
+
     /// Says who finds other hosts for agents that restart in vain. Without it they fail
     /// here.
     pub fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {

@@ -48,3 +48,33 @@ fn add_to_runner(world: &World, variable: &str) {
     let table = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, table.replace("env = {", &format!("env = {{ {variable},"))).unwrap();
 }
+
+/// The user that agents of a pod run as, and the host too.
+const SOMEBODY: u32 = 65532;
+
+#[tokio::test]
+async fn who_runs_as_the_hosts_user_cannot_read_its_environment() {
+    let redis = RedisServer::start().unwrap();
+    let world = world();
+    for folder in ["", "agents"] {
+        let path = std::path::PathBuf::from(world.path(folder));
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let mut command = world.command();
+    command.env("REDIS_URL", redis.url()).env("HOST_ID", "h1");
+    // Root may read everything, so nobody in particular is needed for this.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut command, SOMEBODY);
+    }
+    let mut host = ready(&mut command);
+    let file = format!("/proc/{}/environ", host.pid());
+    let mut read = std::process::Command::new("cat");
+    read.arg(&file);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut read, SOMEBODY);
+    }
+    let read = read.output().unwrap();
+    assert!(!read.status.success(), "{file} is readable: {}", String::from_utf8_lossy(&read.stdout));
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait().code(), Some(0));
+}

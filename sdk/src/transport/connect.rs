@@ -9,7 +9,7 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::{CertificateError, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
@@ -54,10 +54,14 @@ impl Service<Uri> for TlsConnector {
     }
 }
 
-/// What rustls says of a server that speaks something else is about records and bytes.
+/// What rustls says of a server that speaks something else is about records and bytes, and
+/// what it says of a name shows its types.
 fn explained(error: io::Error) -> io::Error {
     let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
     match source {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(reason))) => {
+            io::Error::new(error.kind(), reason.to_string())
+        }
         Some(rustls::Error::InvalidMessage(_)) => {
             io::Error::new(error.kind(), format!("the other side does not speak TLS ({error})"))
         }
