@@ -293,7 +293,7 @@ fn environment(
         ("DRAIN_TIMEOUT", text("10s")),
         // Agents are killed far more often than in earnest.
         ("RESTART_LIMIT", text("1000")),
-        ("LOG", std::env::var("LOG").unwrap_or_else(|_| text("info"))),
+        ("LOG", std::env::var("LOG").unwrap_or_else(|_| text("info,guildhall_host::tenure=debug"))),
     ];
     if let Some(bug) = settings.planted {
         environment.push((Bug::VARIABLE, text(bug.name())));

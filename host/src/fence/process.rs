@@ -19,13 +19,16 @@ use rustix::{
     io::Errno,
     net::{SocketType, sockopt::socket_type},
     process::{
-        Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, pidfd_open, setrlimit, setsid,
-        waitid,
+        Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, pidfd_open, setpriority_process,
+        setrlimit, setsid, waitid,
     },
 };
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::guard;
+
+/// The highest priority that there is without real time.
+const FIRST_OF_ALL: i32 = -20;
 
 /// What a service manager, a terminal or an operator may send to all processes there are.
 const IGNORED: [i32; 7] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1, SIGUSR2];
@@ -84,6 +87,8 @@ pub fn main() -> ExitCode {
     // What is sent to the host's group or its terminal is not for this one.
     let _ = setsid();
     let _ = std::fs::write("/proc/self/comm", "fence");
+    // Where that is allowed it goes before whatever keeps the machine busy.
+    let _ = setpriority_process(None, FIRST_OF_ALL);
     // A descriptor for each group.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

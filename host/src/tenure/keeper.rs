@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Ballots, Peers, Standing, Tenure, promises::Round, tenure_of};
 use crate::{
@@ -285,8 +285,10 @@ impl Keeper {
                 if renewal.reported {
                     state.report_due = false;
                 }
-                self.extend(renewal.asked);
-                state.renewed = renewal.asked;
+                let counted = renewal.asked - renewed.behind;
+                debug!(asked = renewal.asked.as_nanos(), behind = ?renewed.behind, "the lease is renewed");
+                self.extend(counted);
+                state.renewed = counted;
                 state.next_renewal = Instant::now() + length / RENEWALS_PER_LEASE;
                 state.next_round = Instant::now() + NEVER;
                 if let Some(view) = renewed.view {

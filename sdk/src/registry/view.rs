@@ -123,6 +123,9 @@ pub struct Renewed {
     pub view: Option<View>,
     /// The registry may have lost what it was told: claims are to be asserted again.
     pub forgot: bool,
+    /// By how much less time has passed for the registry than for the holder since the
+    /// renewal before: by so much earlier the lease may end than the holder counts.
+    pub behind: Duration,
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ impl State {
             }
         }
         let view = (view != answered).then(|| self.views.get(&answered).cloned()).flatten();
-        Ok(Renewed { view, forgot: false })
+        Ok(Renewed { view, forgot: false, behind: Duration::ZERO })
     }
 
     pub(super) fn leave(&mut self, host: &HostId, lease: &LeaseId) {

@@ -31,6 +31,15 @@ struct Seen {
     clocks: Option<(Instant, u64)>,
 }
 
+/// By how much more, or less, time has passed at Redis than here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// At least so much more: its clock has jumped.
+    pub(super) ahead: Duration,
+    /// So much less: its clock was set back, or the last answer took that much longer.
+    pub(super) behind: Duration,
+}
+
 impl Incarnation {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing under the lock panics.
@@ -55,16 +64,20 @@ impl Incarnation {
         another
     }
 
-    /// Whether the clock of Redis, which now says `redis_ms`, has gone on further than
-    /// this machine's since the last answer, by more than `tolerance`. `asked` is before
-    /// this answer was asked for.
-    pub(super) fn has_jumped(&self, asked: Instant, redis_ms: u64, tolerance: Duration) -> bool {
+    /// Compares how long it has been since the last answer by the clock of Redis, which
+    /// now says `redis_ms`, and by this machine's. `asked` is before this answer was asked
+    /// for.
+    pub(super) fn compare(&self, asked: Instant, redis_ms: u64) -> Compared {
         let mut seen = self.seen();
-        let before = seen.clocks.replace((asked, redis_ms));
-        before.is_some_and(|(asked_before, redis_before)| {
-            let at_redis = Duration::from_millis(redis_ms.saturating_sub(redis_before));
-            at_redis > asked_before.elapsed() + tolerance
-        })
+        let Some((asked_before, redis_before)) = seen.clocks.replace((asked, redis_ms)) else {
+            return Compared::default();
+        };
+        let at_redis = Duration::from_millis(redis_ms.saturating_sub(redis_before));
+        Compared {
+            ahead: at_redis.saturating_sub(asked_before.elapsed()),
+            // A millisecond, for both answers were rounded down.
+            behind: (asked - asked_before).saturating_sub(at_redis + Duration::from_millis(1)),
+        }
     }
 
     /// Fails as long as claims may be missing.

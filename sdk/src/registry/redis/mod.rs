@@ -48,7 +48,7 @@ pub use self::entry::readable_as;
 use self::{
     address::Address,
     claim::{Claim, Purpose},
-    incarnation::Incarnation,
+    incarnation::{Compared, Incarnation},
     link::{Link, Question},
     schema::{HostKeys, Schema},
 };
@@ -303,7 +303,8 @@ impl Registry for RedisRegistry {
             .await?;
         let forgot = self.note_incarnation(&run, settled_ms);
         let tolerance = length / JUMP;
-        if self.incarnation.has_jumped(asked, now, tolerance) {
+        let Compared { ahead, behind } = self.incarnation.compare(asked, now);
+        if ahead > tolerance {
             self.unsettle(tolerance).await?;
         }
         match outcome.as_str() {
@@ -316,7 +317,7 @@ impl Registry for RedisRegistry {
             _ => return Err(RegistryError::LeaseEnded { host: host.clone() }),
         }
         let listed = (!members.is_empty()).then(|| entry::view(&self.hosts.others[3], newest, &members));
-        Ok(Renewed { view: listed.transpose()?, forgot })
+        Ok(Renewed { view: listed.transpose()?, forgot, behind })
     }
 
     async fn leave(&self, host: &HostId, lease: &LeaseId) -> Result<(), RegistryError> {
@@ -356,7 +357,7 @@ impl Registry for RedisRegistry {
         });
         let overdue: Vec<_> = overdue.collect();
         let shortest = overdue.iter().map(|it| it.host.terms.length).min().unwrap_or_default();
-        if self.incarnation.has_jumped(asked, now, shortest / JUMP) {
+        if self.incarnation.compare(asked, now).ahead > shortest / JUMP {
             self.unsettle(shortest / JUMP).await?;
             return Ok(Vec::new());
         }
