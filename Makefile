@@ -5,12 +5,14 @@
 
 CARGO ?= cargo
 ARGS ?=
+# What `make test-kubernetes` runs on.
+KUBERNETES_VERSION ?= 1.37.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench survival chaos fuzz model policies dev-certs setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos fuzz model policies envtest test-kubernetes dev-certs setup lint unit doc deny clean
 
 help: ## List the tasks
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-15s %s\n' "$$task" "$$what"; done
 
 demo: ## Run a guild on an embedded fleet. ARGS="--spec PATH --policy NAME|PATH.wasm --hosts N --json"
 	@$(CARGO) build --release -p guildhall-demo -p echo-runner
@@ -41,6 +43,14 @@ fuzz: libfuzzer ## Fuzz the decoders and parsers, and policies' answers. ARGS="S
 
 policies: wasm ## Rebuild the stock policies; fail when they are not what is checked in
 	$(CARGO) run --release -p xtask -- policies --check
+
+envtest: ## Build the real Kubernetes API server, etcd and controllers into a cache, once (Go, about 12 minutes)
+	@KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh
+
+test-kubernetes: redis tools ## Try the manifests, and guilds on their pods, on a real control plane (root)
+	$(BUILD) --bin agent-host --bin echo-runner
+	KUBEBUILDER_ASSETS="$$(KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh | tail -n 1)" \
+	  $(CARGO) test --release --workspace --test fleet $(ARGS) -- --ignored --test-threads=1 --nocapture
 
 dev-certs: ## Make an authority and certificates to try TLS with. ARGS="FOLDER", target/certificates unless told
 	$(CARGO) run --release --workspace --bin xtask -- certificates $(or $(ARGS),$(TARGET)/certificates)
@@ -103,9 +113,9 @@ redis:
 # namespaces of the chaos suite.
 tools:
 	@{ command -v faketime && command -v python3 && command -v systemd-notify \
-	  && command -v ip && command -v unshare; } >/dev/null \
-	  || { $(APT) faketime python3-minimal systemd iproute2 util-linux; } \
-	  || { echo "faketime, python3, systemd-notify, ip and unshare are needed: install them by hand" >&2; exit 1; }
+	  && command -v ip && command -v unshare && command -v bwrap; } >/dev/null \
+	  || { $(APT) faketime python3-minimal systemd iproute2 util-linux bubblewrap; } \
+	  || { echo "faketime, python3, systemd-notify, ip, unshare and bwrap are needed: install them by hand" >&2; exit 1; }
 
 # Debian's compiler stands in where rustup can add no target.
 wasm:

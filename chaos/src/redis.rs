@@ -29,7 +29,7 @@ const MASTER_NAME: &str = "mymaster";
 /// How long a server may take to answer a question of the suite.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 /// How long a server may take to start or a failover to be over.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(90);
 /// The disk of each server.
 const DISK_MEGABYTES: u32 = 48;
 

@@ -62,10 +62,11 @@ impl Authority {
         self.sign(file, params)
     }
 
-    /// A key alone, that tokens are signed with.
+    /// A key alone, that tokens are signed with; beside it, in `.pub`, is its public half.
     pub(crate) fn key(&self, file: &str) -> Result<PathBuf> {
-        let path = self.folder.join(format!("{file}.key"));
-        fs::write(&path, KeyPair::generate()?.serialize_pem())?;
+        let (path, key) = (self.folder.join(format!("{file}.key")), KeyPair::generate()?);
+        fs::write(&path, key.serialize_pem())?;
+        fs::write(path.with_extension("pub"), key.public_key_pem())?;
         Ok(path)
     }
 

@@ -188,7 +188,7 @@ impl ControlPlane {
         flag(&mut command, "authorization-mode", "Node,RBAC");
         flag(&mut command, "enable-admission-plugins", "NodeRestriction");
         flag(&mut command, "service-account-issuer", "https://kubernetes.default.svc");
-        flag(&mut command, "service-account-key-file", token_key.display());
+        flag(&mut command, "service-account-key-file", token_key.with_extension("pub").display());
         flag(&mut command, "service-account-signing-key-file", token_key.display());
         flag(&mut command, "shutdown-delay-duration", "0s");
         command

@@ -3,6 +3,7 @@
 mod clock;
 mod endings;
 mod mistakes;
+mod operating;
 mod output;
 mod redis_away;
 mod secrets;

@@ -1,0 +1,31 @@
+//! What the API server says of the manifests.
+
+use guildhall_kubernetes::{Cluster, sandboxed};
+
+use crate::setup::overlay;
+
+/// What a cluster has only with other software: the objects of these groups are left out.
+const OF_OTHERS: [&str; 2] = ["monitoring.coreos.com/", "cert-manager.io/"];
+
+#[test]
+#[ignore = "needs a control plane: make test-kubernetes"]
+fn every_overlay_is_taken_as_it_is() {
+    sandboxed(async |folder| {
+        let cluster = Cluster::start(&folder).await.unwrap();
+        let namespace = std::fs::read_to_string(overlay("../base/namespace.yaml")).unwrap();
+        cluster.kubectl().apply(&namespace).unwrap();
+        for name in ["dev", "production", "production-emptiest-first", "mtls"] {
+            let objects = cluster.kubectl().kustomize(&overlay(name)).unwrap();
+            let (ours, others): (Vec<&str>, Vec<&str>) = objects.split("\n---\n").partition(|object| {
+                !OF_OTHERS.iter().any(|group| object.contains(&format!("apiVersion: {group}")))
+            });
+            let said = cluster.kubectl().apply(&ours.join("\n---\n")).unwrap();
+            assert_eq!(said.errors, "", "{name}: the API server warns, as Pod Security does");
+            println!("{name}: {} objects are taken, {} are of other software", ours.len(), others.len());
+            assert!(ours.len() > 10, "{name}");
+        }
+        // A field that there is not is refused.
+        let wrong = namespace.replace("metadata:", "metadata:\n  lables: {}");
+        cluster.kubectl().apply(&wrong).unwrap_err();
+    });
+}
