@@ -133,15 +133,20 @@ impl Recipe<'_> {
         let names = self.hosts.with_file_name("nsswitch.conf");
         fs::write(&names, "hosts: files\npasswd: files\ngroup: files\n")?;
         arguments.extend(["--hostname".to_owned(), self.pod.name_any()]);
-        let mut bind = |how: &str, from: &str, to: &str| arguments.extend([how, from, to].map(str::to_owned));
-        bind("--ro-bind", &hosts, "/etc/hosts");
-        bind("--ro-bind", &text(&names)?, "/etc/nsswitch.conf");
+        let mut say = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
+        say(&["--ro-bind", &hosts, "/etc/hosts"]);
+        say(&["--ro-bind", &text(&names)?, "/etc/nsswitch.conf"]);
         for (program, name) in &self.image.programs {
-            bind("--ro-bind", &text(program)?, &format!("{BIN}/{name}"));
+            say(&["--ro-bind", &text(program)?, &format!("{BIN}/{name}")]);
         }
         for mount in self.mounts {
+            // Folders that it makes by itself on the way are closed to all but root.
+            let way: Vec<_> = Path::new(&mount.target).ancestors().skip(1).collect();
+            for folder in way.into_iter().rev().skip(1) {
+                say(&["--perms", "0755", "--dir", &text(folder)?]);
+            }
             let how = if mount.read_only { "--ro-bind" } else { "--bind" };
-            bind(how, &text(&mount.source)?, &mount.target);
+            say(&[how, &text(&mount.source)?, &mount.target]);
         }
         let security = self.container.security_context.as_ref();
         if security.and_then(|security| security.read_only_root_filesystem) == Some(true) {
