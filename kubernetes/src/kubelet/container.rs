@@ -136,11 +136,12 @@ impl Recipe<'_> {
         let mut say = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
         say(&["--ro-bind", &hosts, "/etc/hosts"]);
         say(&["--ro-bind", &text(&names)?, "/etc/nsswitch.conf"]);
+        // Folders that it makes by itself on the way are closed to all but root.
+        say(&["--perms", "0755", "--dir", BIN]);
         for (program, name) in &self.image.programs {
             say(&["--ro-bind", &text(program)?, &format!("{BIN}/{name}")]);
         }
         for mount in self.mounts {
-            // Folders that it makes by itself on the way are closed to all but root.
             let way: Vec<_> = Path::new(&mount.target).ancestors().skip(1).collect();
             for folder in way.into_iter().rev().skip(1) {
                 say(&["--perms", "0755", "--dir", &text(folder)?]);
