@@ -162,7 +162,10 @@ impl Prober {
         let asking = async {
             match &self.question {
                 Question::Grpc { address, service } => ask_health(*address, service).await,
-                Question::Tcp(address) => Ok(drop(TcpStream::connect(address).await?)),
+                Question::Tcp(address) => {
+                    TcpStream::connect(address).await?;
+                    Ok(())
+                }
                 Question::Exec(exec) => exec.run().await,
             }
         };
