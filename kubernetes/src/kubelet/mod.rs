@@ -9,7 +9,7 @@
 //!
 //! What it does **not** cover:
 //! - images: programs of this workspace and of the machine stand in for them
-//!   ([`images`]), and nothing is pulled;
+//!   (`images.rs`), and nothing is pulled;
 //! - limits: there are no cgroups, so neither CPU nor memory is limited, nothing is
 //!   evicted, and there are no metrics of pods;
 //! - seccomp, AppArmor and SELinux; users, groups, capabilities, `no_new_privs` and
@@ -26,7 +26,7 @@
 //!
 //! What it does not cover and is asked for makes a pod `Failed`, with a reason.
 //!
-//! [`pod`] has the life of a pod; [`node`] is what is said of the node.
+//! `pod.rs` has the life of a pod; `node.rs` is what is said of the node.
 
 mod container;
 mod environment;

@@ -6,7 +6,7 @@
 //! kept in memory: while the API server is away the last pods that it told of are asked
 //! on, and decisions never wait for it.
 //!
-//! [`slices`] turns EndpointSlices into addresses, [`objects`] keeps what a watch told.
+//! `slices.rs` turns EndpointSlices into addresses, `objects.rs` keeps what a watch told.
 
 mod objects;
 mod slices;

@@ -6,6 +6,7 @@
 //! back yet, so none is given out.
 
 use std::{
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,6 +17,9 @@ use crate::registry::RegistryError;
 
 /// How long to wait when it has just been learned that the incarnation is another.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// Answers that the next one is compared with.
+const ANSWERS: usize = 4;
 
 /// What one user of a Redis knows of its incarnation.
 #[derive(Debug, Default)]
@@ -28,7 +32,7 @@ struct Seen {
     /// From when on no claim can be missing.
     settled_at: Option<Instant>,
     /// Before a renewal was asked for, and the time of Redis when it was answered.
-    clocks: Option<(Instant, u64)>,
+    clocks: VecDeque<(Instant, u64)>,
 }
 
 /// By how much more, or less, time has passed at Redis than here.
@@ -36,7 +40,8 @@ struct Seen {
 pub(super) struct Compared {
     /// At least so much more: its clock has jumped.
     pub(super) ahead: Duration,
-    /// So much less: its clock was set back, or the last answer took that much longer.
+    /// So much less: its clock was set back, or all of the last answers took that much
+    /// longer.
     pub(super) behind: Duration,
 }
 
@@ -57,27 +62,36 @@ impl Incarnation {
         let another = !seen.run.is_empty() && seen.run != run;
         if another {
             // Another machine's clock, perhaps.
-            seen.clocks = None;
+            seen.clocks.clear();
         }
         run.clone_into(&mut seen.run);
         seen.settled_at = (!settled_in.is_zero()).then(|| Instant::now() + settled_in);
         another
     }
 
-    /// Compares how long it has been since the last answer by the clock of Redis, which
+    /// Compares how long it has been since the last answers by the clock of Redis, which
     /// now says `redis_ms`, and by this machine's. `asked` is before this answer was asked
     /// for.
     pub(super) fn compare(&self, asked: Instant, redis_ms: u64) -> Compared {
         let mut seen = self.seen();
-        let Some((asked_before, redis_before)) = seen.clocks.replace((asked, redis_ms)) else {
-            return Compared::default();
+        let at_redis = |before: u64| Duration::from_millis(redis_ms.saturating_sub(before));
+        let ahead =
+            |(asked_then, then): &(Instant, u64)| at_redis(*then).saturating_sub(asked_then.elapsed());
+        // A millisecond, for both answers were rounded down.
+        let behind = |(asked_then, then): &(Instant, u64)| {
+            asked
+                .saturating_duration_since(*asked_then)
+                .saturating_sub(at_redis(*then) + Duration::from_millis(1))
         };
-        let at_redis = Duration::from_millis(redis_ms.saturating_sub(redis_before));
-        Compared {
-            ahead: at_redis.saturating_sub(asked_before.elapsed()),
-            // A millisecond, for both answers were rounded down.
-            behind: (asked - asked_before).saturating_sub(at_redis + Duration::from_millis(1)),
+        let compared = Compared {
+            ahead: seen.clocks.back().map(ahead).unwrap_or_default(),
+            behind: seen.clocks.iter().map(behind).min().unwrap_or_default(),
+        };
+        seen.clocks.push_back((asked, redis_ms));
+        if seen.clocks.len() > ANSWERS {
+            seen.clocks.pop_front();
         }
+        compared
     }
 
     /// Fails as long as claims may be missing.
