@@ -30,17 +30,13 @@ impl LoadMeter {
             running: counts.running,
             starts_in_flight: counts.starts_in_flight,
             requested: counts.requested,
+            warm: counts.warm,
             ..HostLoad::default()
         };
         let Some(system) = &mut self.system else { return load };
         system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let (memory_used, memory_total) = match system.cgroup_limits() {
-            Some(limits) if limits.total_memory < system.total_memory() => {
-                (limits.total_memory.saturating_sub(limits.free_memory), limits.total_memory)
-            }
-            _ => (system.used_memory(), system.total_memory()),
-        };
+        let (memory_used, memory_total) = memory(system);
         let cpu_fraction = (f64::from(system.global_cpu_usage()) / 100.0).clamp(0.0, 1.0);
         let cpu_used_millis = (cpu_fraction * 1000.0 * system.cpus().len() as f64) as u64;
         HostLoad { cpu_fraction, cpu_used_millis, memory_used, memory_total, ..load }
@@ -53,6 +49,24 @@ impl LoadMeter {
         let cpu_millis = u64::try_from(cpus.get()).unwrap_or(u64::MAX).saturating_mul(1000);
         Some(Amounts { cpu_millis, memory, ..Amounts::default() })
     }
+}
+
+/// Memory in use and memory there is, bytes, as last refreshed.
+fn memory(system: &System) -> (u64, u64) {
+    match system.cgroup_limits() {
+        Some(limits) if limits.total_memory < system.total_memory() => {
+            (limits.total_memory.saturating_sub(limits.free_memory), limits.total_memory)
+        }
+        _ => (system.used_memory(), system.total_memory()),
+    }
+}
+
+/// Share of the memory that nobody uses, 0.0 to 1.0; `None` where it cannot be measured.
+pub(crate) fn memory_left() -> Option<f64> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+    let (used, total) = memory(&system);
+    (total > 0).then(|| total.saturating_sub(used) as f64 / total as f64)
 }
 
 impl Default for LoadMeter {

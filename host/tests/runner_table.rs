@@ -25,6 +25,12 @@ fn what_is_wrong_is_said_with_its_place() {
         "[runner.a]\ncommand = \"x\"\nenv = { SPEC = \"{{agent_spce}}\" }",
         "[runner.a]\ncommand = \"x\"\nenv = { SPEC = \"{{agent_spec\" }",
         "[runner.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"c\" }",
+        "[runner.a]\ncommand = \"x\"\nstart = \"thread\"",
+        "[runner.a]\ncommand = \"x\"\nwarm = 3\nwarm_max = 2",
+        "[runner.a]\ncommand = \"x\"\nwarm = -1",
+        "[runner.a]\ncommand = \"x\"\nwarm_max = 1001",
+        "[runner.a]\ncommand = \"x\"\nwarm = 1\ndelivery = \"env\"",
+        "[runner.a]\ncommand = \"x\"\nstart = \"fork\"\nenv = { WHO = \"{{agent_id}}\" }",
     ];
     let mut report = String::new();
     for case in cases {
@@ -60,6 +66,10 @@ fn every_key_is_read_and_the_order_of_the_file_is_kept() {
         [runner.mole]
         command = "mole"
         class_name = "*"
+        start = "fork"
+        warm = 2
+        warm_max = 9
+        env = { WHERE = "on {{host_id}}" }
         restart = "never"
         "#,
     )

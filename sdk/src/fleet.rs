@@ -134,6 +134,7 @@ fn change(host: &LiveHost) -> FleetChange {
             starts_in_flight: load.starts_in_flight,
             heartbeat_age: host.heartbeat_age,
         },
+        warm: load.warm.clone(),
         standing: if *draining { Standing::Draining } else { Standing::Open },
         ..Candidate::new(id.clone(), *capacity)
     })

@@ -28,6 +28,9 @@ pub struct HostLoad {
     pub memory_used: u64,
     /// Memory there is, bytes; 0 when unknown.
     pub memory_total: u64,
+    /// Processes of runners that wait, ready to become an agent, by the classes that they
+    /// were taken for of late.
+    pub warm: BTreeMap<String, u32>,
 }
 
 /// What a host says about itself.

@@ -269,6 +269,7 @@ pub fn host_to_wire(host: HostInfo, lease_in_force: bool) -> v1::HealthResponse 
         allocatable: host.allocatable.map(amounts_to_wire),
         requested: Some(amounts_to_wire(host.load.requested)),
         cpu_used_millis: host.load.cpu_used_millis,
+        warm: host.load.warm.into_iter().collect(),
         lease_in_force,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         endpoint: host.endpoint,
@@ -335,6 +336,7 @@ pub fn host_from_wire(host: v1::HealthResponse) -> Result<HostInfo, InvalidMessa
             cpu_used_millis: host.cpu_used_millis,
             memory_used: host.memory_used,
             memory_total: host.memory_total,
+            warm: host.warm.into_iter().collect(),
         },
         policy: policy_from_wire(policy)?,
         // Only the registry's users have a use for them.

@@ -68,6 +68,8 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> RunError {
 /// # Errors
 /// [`RunError`], with the exit code that it stands for.
 pub fn run() -> Result<ExitCode, RunError> {
+    // For a host that started this ahead of need.
+    notify("X_WAITING=1").map_err(io("X_WAITING=1"))?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(io("standard input"))?;
     let document = LaunchDocument::parse(&line)?;

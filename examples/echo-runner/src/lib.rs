@@ -4,7 +4,7 @@
 //! tests can show what a host does about it: see [`Behaviour`] and [`Order`].
 //!
 //! It needs no runtime, so it starts in about a millisecond; read [`agent`] for what
-//! a runner has to do, in one page. Tests and demos use [`binary`] to find it,
+//! a runner has to do, in one page, and [`zygote`] for what one does that is forked. Tests and demos use [`binary`] to find it,
 //! [`socket_path`] and [`ping`] to talk to it. Where it is asked to, it is a [`witness`]
 //! of its own life.
 
@@ -15,6 +15,7 @@ mod document;
 mod locate;
 mod notify;
 pub mod witness;
+pub mod zygote;
 
 pub use self::{
     behaviour::{Behaviour, OnStart},

@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
+use echo_runner::{agent, zygote};
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == echo_runner::agent::CHILD_ARGUMENT) {
-        echo_runner::agent::be_child();
-    }
-    match echo_runner::agent::run() {
+    let last = std::env::args().next_back();
+    let ended = match last.as_deref() {
+        Some(agent::CHILD_ARGUMENT) => agent::be_child(),
+        Some(zygote::ARGUMENT) => zygote::run(),
+        _ => agent::run(),
+    };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("echo-runner: {error}");

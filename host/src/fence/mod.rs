@@ -148,6 +148,14 @@ impl Fence {
         }
     }
 
+    /// Enrols a group whose process has done nothing yet that must not be done twice.
+    /// Answers whether a fence knows of it; if not it must not go on.
+    pub(crate) fn enrol(&self, leader: Pid) -> bool {
+        let mut state = self.state();
+        state.live.insert(leader);
+        state.link.as_ref().is_none_or(|link| link.tell(&Message::Enrol(vec![leader])))
+    }
+
     /// Notes that the leader of a group was started, and has enrolled itself at `gate`.
     /// Answers whether a fence knows of it; if not it must not go on.
     pub(crate) fn enrolled(&self, leader: Pid, gate: &Gate) -> bool {
@@ -183,6 +191,11 @@ impl Fence {
 pub(crate) struct Gate(Option<Arc<Link>>);
 
 impl Gate {
+    /// For a process that is nobody's agent yet, and is enrolled later.
+    pub(crate) fn open() -> Self {
+        Self(None)
+    }
+
     /// What to write the [`enrolment`] to; nothing where there is no fence. A write
     /// waits for at most a second.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use guildhall::ids::HostId;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ClassPattern, Delivery, Handoff, RestartPolicy, Runner, RunnerTableError, Template};
+use super::{ClassPattern, Delivery, Handoff, RestartPolicy, Runner, RunnerTableError, Start, Template};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +33,15 @@ struct Entry {
     watchdog: Option<String>,
     #[serde(default)]
     handoff: Handoff,
+    #[serde(default)]
+    start: Start,
+    #[serde(default)]
+    warm: u32,
+    warm_max: Option<u32>,
 }
+
+/// Processes of one runner that wait, at most.
+const MOST_WARM: u32 = 1000;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Runner>, RunnerTableError> {
     let file: File = toml::from_str(text)?;
@@ -62,6 +71,17 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
     if entry.class_name.as_deref() == Some("") {
         return Err(wrong("class_name", "is empty; \"*\" takes every class".to_owned()));
     }
+    let warm_max = entry.warm_max.unwrap_or(entry.warm);
+    if warm_max < entry.warm || warm_max > MOST_WARM {
+        return Err(wrong("warm_max", format!("must be from `warm`, {}, to {MOST_WARM}", entry.warm)));
+    }
+    let starts_ahead = warm_max > 0 || entry.start == Start::Fork;
+    if starts_ahead && entry.delivery == Delivery::Env {
+        let why =
+            "must be \"stdin\": with `warm` or `start = \"fork\"` processes are started ahead of launches";
+        return Err(wrong("delivery", why.to_owned()));
+    }
+    let no_host = HostId::new("host").map_err(|error| wrong("env", error.to_string()))?;
     let mut env = BTreeMap::new();
     for (variable, value) in &entry.env {
         let field = format!("env.{variable}");
@@ -69,6 +89,10 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
             return Err(wrong(&field, "is not the name of a variable".to_owned()));
         }
         let template = Template::parse(value).map_err(|error| wrong(&field, error.to_string()))?;
+        if starts_ahead && template.ahead_of_launch(&no_host).is_none() {
+            let why = "says something of one launch, and with `warm` or `start = \"fork\"` processes are started ahead";
+            return Err(wrong(&field, why.to_owned()));
+        }
         env.insert(variable.clone(), template);
     }
     Ok(Runner {
@@ -82,6 +106,9 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
         delivery: entry.delivery,
         restart: entry.restart,
         handoff: entry.handoff,
+        start: entry.start,
+        warm: entry.warm,
+        warm_max,
         name,
     })
 }

@@ -54,6 +54,19 @@ pub enum Delivery {
     Env,
 }
 
+/// How processes come to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Each is the command, executed anew.
+    #[default]
+    Spawn,
+    /// The command is executed once, with `--zygote` after its arguments, prepares what
+    /// all agents need, and is forked for each. While there is none, as by
+    /// [`Spawn`](Self::Spawn).
+    Fork,
+}
+
 /// What comes first when an agent moves to another host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +106,12 @@ pub struct Runner {
     pub watchdog: Option<Duration>,
     /// How its agents move.
     pub handoff: Handoff,
+    /// How its processes come to be.
+    pub start: Start,
+    /// How many processes wait for a launch at least.
+    pub warm: u32,
+    /// How many do at most, after many launches at once.
+    pub warm_max: u32,
 }
 
 impl Runner {
@@ -111,7 +130,15 @@ impl Runner {
             stop_grace: None,
             watchdog: None,
             handoff: Handoff::default(),
+            start: Start::default(),
+            warm: 0,
+            warm_max: 0,
         }
+    }
+
+    /// Whether its processes may be started before it is known whose they are.
+    pub(crate) fn starts_ahead(&self) -> bool {
+        self.warm_max > 0 || self.start == Start::Fork
     }
 }
 

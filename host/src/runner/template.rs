@@ -112,6 +112,17 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// The value for a process that is started before there is a launch; `None` when the
+    /// value says something of one.
+    pub(crate) fn ahead_of_launch(&self, host: &HostId) -> Option<String> {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Place(Place::HostId) => Some(host.to_string()),
+            Part::Place(_) => None,
+        };
+        self.parts.iter().map(text).collect()
+    }
+
     /// Fills the places with one launch under `epoch` on `host`.
     pub fn fill(&self, launch: &Launch, epoch: Epoch, host: &HostId) -> String {
         let AgentKey { guild, agent } = &launch.key;

@@ -8,8 +8,8 @@
 //! It never runs a command that does not stand in the operator's
 //! [`RunnerTable`], and never gives an agent the host's own environment.
 //!
-//! Read next: `agent.rs`, the life of an agent; [`restart`], the rules; `process.rs`
-//! and `spawner.rs`, what is done so that no process outlives its host.
+//! Read next: `agent/`, the life of an agent; [`restart`], the rules; `local/`, the
+//! processes, and what is done so that none outlives its host.
 
 mod admission;
 mod agent;
@@ -18,22 +18,18 @@ mod config;
 mod error;
 mod guild_specs;
 mod incarnation;
+mod local;
 pub mod notify;
 mod output;
 mod places;
-mod process;
 mod recorder;
 pub mod restart;
-mod spawner;
-mod stdin;
 mod table;
-mod vfork;
 mod watching;
 
 use std::{
-    ffi::OsString,
+    collections::BTreeMap,
     fmt,
-    os::unix::fs::PermissionsExt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -52,7 +48,6 @@ use guildhall::{
     registry::{Registry, RegistryError},
     resources::Amounts,
 };
-use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -60,9 +55,7 @@ use tokio_util::{
 };
 
 pub(crate) use self::incarnation::Processes;
-use self::{
-    agent::Command, guild_specs::GuildSpecs, incarnation::LocalProcesses, places::Places, table::Table,
-};
+use self::{agent::Command, guild_specs::GuildSpecs, local::LocalProcesses, places::Places, table::Table};
 pub use self::{
     config::{ENV_ALLOW_LIST, SupervisorConfig},
     error::{CreateError, StopError, SupervisorError},
@@ -70,8 +63,8 @@ pub use self::{
 #[cfg(test)]
 pub(crate) use self::{
     incarnation::{Body, Sign},
+    local::Exit,
     output::Source,
-    process::Exit,
 };
 use crate::{
     clock::BootInstant,
@@ -79,11 +72,6 @@ use crate::{
     runner::RunnerTable,
     tenure::{Standing, Tenure},
 };
-
-/// Longest name of a Unix socket, bytes, and what a socket's name takes of that
-/// after the runtime directory: two separators, the directory's own name, a number.
-const MAX_SOCKET_PATH: usize = 107;
-const SOCKET_NAME: usize = 24;
 
 /// Pause before a fence that could not be started is started again.
 const FENCE_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -134,6 +122,8 @@ pub struct Counts {
     pub capacity: u32,
     /// What the agents that take a place asked for, in all.
     pub requested: Amounts,
+    /// Processes that wait for an agent, by the classes they were taken for of late.
+    pub warm: BTreeMap<String, u32>,
 }
 
 /// What came of a reassertion.
@@ -228,12 +218,14 @@ impl Supervisor {
         };
         let until = tenure.until();
         shared.fence.allow_until(*until.borrow());
+        shared.processes.prepare(&shared.runners.load());
         shared.tasks.spawn(keep_fence(fence, tenure, until, closing.clone()));
         Self { shared: Arc::new(shared), _last: Arc::new(closing.drop_guard()) }
     }
 
     /// Runs new launches by this table from now on. Agents that are here keep their runner.
     pub fn set_runners(&self, runners: RunnerTable) {
+        self.shared.processes.prepare(&runners);
         self.shared.runners.store(Arc::new(runners));
     }
 
@@ -310,6 +302,7 @@ impl Supervisor {
             starts_in_flight,
             capacity: places.capacity(),
             requested: places.requested(),
+            warm: self.shared.processes.warm(),
         }
     }
 
@@ -527,33 +520,4 @@ async fn keep_fence(
             () = closing.cancelled() => return,
         }
     }
-}
-
-/// A directory of the supervisor's own that nobody else may enter.
-fn runtime_dir(config: &SupervisorConfig) -> Result<TempDir, SupervisorError> {
-    let path = &config.runtime_dir;
-    let error = |source| SupervisorError::RuntimeDir { path: path.clone(), source };
-    if path.as_os_str().len() + SOCKET_NAME > MAX_SOCKET_PATH {
-        return Err(error(std::io::Error::other(format!(
-            "it has {} bytes; at most {} fit into the name of a socket",
-            path.as_os_str().len(),
-            MAX_SOCKET_PATH - SOCKET_NAME
-        ))));
-    }
-    tempfile::Builder::new()
-        .prefix("gh-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(path)
-        .map_err(error)
-}
-
-fn inherited(allowed: &[String]) -> Vec<(OsString, OsString)> {
-    let is_allowed = |name: &OsString| {
-        let name = name.to_string_lossy();
-        allowed.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => name == *allowed,
-        })
-    };
-    std::env::vars_os().filter(|(name, _)| is_allowed(name)).collect()
 }

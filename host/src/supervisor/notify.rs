@@ -23,6 +23,8 @@ const MAX_STATUS: usize = 256;
 pub struct Notice {
     /// `READY=1`: it has started.
     pub ready: bool,
+    /// `X_WAITING=1`: it was started ahead of need, and waits for its launch document.
+    pub waiting: bool,
     /// `WATCHDOG=1`: it lives.
     pub alive: bool,
     /// `WATCHDOG=trigger`: it asks to be treated as if it had hung.
@@ -43,6 +45,7 @@ impl Notice {
         for line in datagram.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match line {
                 b"READY=1" => notice.ready = true,
+                b"X_WAITING=1" => notice.waiting = true,
                 b"WATCHDOG=1" => notice.alive = true,
                 b"WATCHDOG=trigger" => notice.trigger = true,
                 b"STOPPING=1" => notice.stopping = true,
@@ -124,6 +127,7 @@ mod tests {
             (b"READY=1", Notice { ready: true, ..none() }),
             (b"READY=0", Notice { ignored: 1, ..none() }),
             (b"READY=1 ", Notice { ignored: 1, ..none() }),
+            (b"X_WAITING=1", Notice { waiting: true, ..none() }),
             (b"WATCHDOG=1\n", Notice { alive: true, ..none() }),
             (b"WATCHDOG=trigger", Notice { trigger: true, ..none() }),
             (

@@ -68,9 +68,16 @@ impl Output {
 
 /// Whose output it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) key: &'a AgentKey,
-    pub(crate) epoch: Epoch,
+pub(crate) enum Source<'a> {
+    Agent {
+        key: &'a AgentKey,
+        epoch: Epoch,
+    },
+    /// A process of a runner that is nobody's yet.
+    Runner {
+        name: &'a str,
+        pid: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -146,14 +153,20 @@ enum LogEvent<'a> {
 
 impl LogEvent<'_> {
     fn log(&self, source: &Source<'_>, stream: &'static str) {
-        let Source { key: AgentKey { guild, agent }, epoch } = source;
-        match self {
-            Self::Line(line) => {
+        match (self, source) {
+            (Self::Line(line), Source::Agent { key: AgentKey { guild, agent }, epoch }) => {
                 let line = String::from_utf8_lossy(line);
                 tracing::info!(target: "agent", %guild, %agent, %epoch, stream, "{line}");
             }
-            Self::Dropped(lines) => {
+            (Self::Line(line), Source::Runner { name, pid }) => {
+                let line = String::from_utf8_lossy(line);
+                tracing::info!(target: "agent", runner = name, pid, stream, "{line}");
+            }
+            (Self::Dropped(lines), Source::Agent { key: AgentKey { guild, agent }, epoch }) => {
                 tracing::warn!(target: "agent", %guild, %agent, %epoch, stream, lines, "output dropped");
+            }
+            (Self::Dropped(lines), Source::Runner { name, pid }) => {
+                tracing::warn!(target: "agent", runner = name, pid, stream, lines, "output dropped");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The supervisor, with real processes and the registry in memory.
 
+mod ahead;
 mod capacity;
 mod create;
 mod documented;

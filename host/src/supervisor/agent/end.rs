@@ -13,8 +13,8 @@ use super::{
         Handed,
         error::{CreateError, StopError},
         incarnation::Incarnation,
+        local::Exit,
         output::Source,
-        process::Exit,
         recorder::{Written, retry_waits},
     },
     Agent, Command, End, Ended, Event, Interrupt,
@@ -122,7 +122,7 @@ impl Agent {
     /// Waits for the end of a process. `forced` says why it was made to end.
     pub(super) async fn finish(&mut self, incarnation: Incarnation, forced: Option<&str>) -> Ended {
         let ready_for = incarnation.ready_for();
-        let source = Source { key: &self.info.key, epoch: self.info.epoch };
+        let source = Source::Agent { key: &self.info.key, epoch: self.info.epoch };
         let (exit, stderr) = incarnation.finish(&source).await;
         let reason = match forced {
             Some(forced) => format!("{forced}: {}", exit.describe()),

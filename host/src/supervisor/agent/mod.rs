@@ -228,7 +228,7 @@ impl Agent {
         let has_process = incarnation.is_some();
         let ending = self.info.state == AgentState::Stopping;
         loop {
-            let source = Source { key: &self.info.key, epoch: self.info.epoch };
+            let source = Source::Agent { key: &self.info.key, epoch: self.info.epoch };
             let interrupt = tokio::select! {
                 Some(command) = self.commands.recv() => match command {
                     // Its successor is meant, on another host.

@@ -49,7 +49,7 @@ impl Program {
     /// `command` is a path, or a name that is looked up in the `PATH` of `env`.
     pub(super) fn new<'a>(
         command: &Path,
-        args: &[String],
+        args: impl IntoIterator<Item = &'a str>,
         env: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
     ) -> io::Result<Self> {
         let mut search = OsStr::new("");
@@ -61,7 +61,7 @@ impl Program {
             variables.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?);
         }
         let own_name = CString::new(command.as_os_str().as_bytes())?;
-        let args = args.iter().map(|argument| CString::new(argument.as_bytes()));
+        let args = args.into_iter().map(|argument| CString::new(argument.as_bytes()));
         Ok(Self {
             path: CString::new(find(command, search)?.into_os_string().into_vec())?,
             args: std::iter::once(Ok(own_name)).chain(args).collect::<Result<_, _>>()?,
@@ -258,9 +258,8 @@ mod tests {
     use crate::fence::{Fence, FenceBy};
 
     fn run(command: &str, args: &[&str], env: &[(&str, &str)]) -> io::Result<(String, Option<i32>)> {
-        let args: Vec<_> = args.iter().map(|argument| (*argument).to_owned()).collect();
         let env = env.iter().map(|(name, value)| (OsStr::new(*name), OsStr::new(*value)));
-        let program = Program::new(Path::new(command), &args, env)?;
+        let program = Program::new(Path::new(command), args.iter().copied(), env)?;
         let null = File::open("/dev/null")?;
         let (mut read, write) = std::io::pipe()?;
         let nobody = Fence::start(FenceBy::Nothing, None)?.gate()?;

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    process::{Input, Spawned},
+    process::{Enrolment, Input, Spawned},
     vfork::Program,
 };
 use crate::fence::Fence;
@@ -21,6 +21,7 @@ use crate::fence::Fence;
 struct Job {
     program: Program,
     input: Input,
+    enrolment: Enrolment,
     answer: oneshot::Sender<io::Result<Spawned>>,
 }
 
@@ -51,9 +52,14 @@ impl Spawner {
     }
 
     /// Starts a process. It lives while its owner holds it.
-    pub(super) async fn spawn(&self, program: Program, input: Input) -> io::Result<Spawned> {
+    pub(super) async fn spawn(
+        &self,
+        program: Program,
+        input: Input,
+        enrolment: Enrolment,
+    ) -> io::Result<Spawned> {
         let (answer, spawned) = oneshot::channel();
-        let job = Job { program, input, answer };
+        let job = Job { program, input, enrolment, answer };
         let sent = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(running) => running.jobs.send(job).is_ok(),
             None => false,
@@ -78,8 +84,8 @@ impl Spawner {
 fn work(queue: &Mutex<mpsc::Receiver<Job>>, fence: &Arc<Fence>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { program, input, answer }) = job else { return };
+        let Ok(Job { program, input, enrolment, answer }) = job else { return };
         // When nobody waits any more, dropping the process ends it.
-        drop(answer.send(Spawned::start(&program, input, fence)));
+        drop(answer.send(Spawned::start(&program, input, enrolment, fence)));
     }
 }

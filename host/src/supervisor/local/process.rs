@@ -7,7 +7,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::Arc,
     time::Duration,
 };
@@ -16,14 +16,14 @@ use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     pipe::{PipeFlags, pipe_with},
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, kill_process_group,
-        pidfd_open, waitid, waitpid,
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, getpgid,
+        kill_process_group, pidfd_open, pidfd_send_signal, waitid, waitpid,
     },
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::vfork::Program;
-use crate::fence::Fence;
+use crate::fence::{Fence, Gate};
 
 /// How long children that a dead agent left behind, and that the host inherited,
 /// may take to be reaped. They have been killed, so only a process that the kernel
@@ -35,12 +35,23 @@ const LEFT_BEHIND: Duration = Duration::from_secs(2);
 const RELEASE_ATTEMPTS: u32 = 100;
 
 /// What stands at a process's standard input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Input {
     /// A pipe, of which the host holds the other end.
     Pipe,
     /// Nothing.
     Empty,
+    /// This.
+    Is(OwnedFd),
+}
+
+/// When the fence is told of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enrolment {
+    /// Before it executes its program.
+    AtOnce,
+    /// When it becomes somebody's: until then it ends with its input or its host.
+    Later,
 }
 
 /// A process that has just been started, with the host's ends of its pipes.
@@ -54,25 +65,25 @@ pub(super) struct Spawned {
 
 impl Spawned {
     /// Starts a program. The process dies with the calling thread, and the fence knows
-    /// its group until it is reaped.
-    pub(super) fn start(program: &Program, input: Input, fence: &Arc<Fence>) -> io::Result<Self> {
-        let (its_stdin, stdin) = match input {
-            Input::Pipe => {
-                let (read, write) = pipe()?;
-                (read, Some(write))
-            }
-            Input::Empty => (above_stdio(File::open("/dev/null")?.into())?, None),
+    /// its group, from the moment that `enrolment` says until it is reaped.
+    pub(super) fn start(
+        program: &Program,
+        input: Input,
+        enrolment: Enrolment,
+        fence: &Arc<Fence>,
+    ) -> io::Result<Self> {
+        let (theirs, stdin, stdout, stderr) = Stdio::new(input)?;
+        let gate = match enrolment {
+            Enrolment::AtOnce => fence.gate()?,
+            Enrolment::Later => Gate::open(),
         };
-        let (stdout, its_stdout) = pipe()?;
-        let (stderr, its_stderr) = pipe()?;
-        let gate = fence.gate()?;
-        let pid = program.spawn([its_stdin.as_fd(), its_stdout.as_fd(), its_stderr.as_fd()], &gate)?;
-        let is_enrolled = fence.enrolled(pid, &gate);
+        let pid = program.spawn(theirs.borrow(), &gate)?;
+        let is_enrolled = enrolment == Enrolment::Later || fence.enrolled(pid, &gate);
         match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => {
                 let leader = Leader { pid, pidfd, fence: Arc::clone(fence), reaped: false };
                 if !is_enrolled {
-                    return Err(io::Error::other("the fence was not told of it"));
+                    return Err(not_enrolled());
                 }
                 Ok(Self { leader, stdin, stdout, stderr })
             }
@@ -84,6 +95,35 @@ impl Spawned {
             }
         }
     }
+}
+
+/// A process's ends of its three pipes.
+#[derive(Debug)]
+pub(super) struct Stdio([OwnedFd; 3]);
+
+impl Stdio {
+    /// Its ends, and the host's: of standard input if that is a pipe, of output and error.
+    pub(super) fn new(input: Input) -> io::Result<(Self, Option<OwnedFd>, OwnedFd, OwnedFd)> {
+        let (its_stdin, stdin) = match input {
+            Input::Pipe => {
+                let (read, write) = pipe()?;
+                (read, Some(write))
+            }
+            Input::Empty => (above_stdio(File::open("/dev/null")?.into())?, None),
+            Input::Is(descriptor) => (above_stdio(descriptor)?, None),
+        };
+        let (stdout, its_stdout) = pipe()?;
+        let (stderr, its_stderr) = pipe()?;
+        Ok((Self([its_stdin, its_stdout, its_stderr]), stdin, stdout, stderr))
+    }
+
+    pub(super) fn borrow(&self) -> [BorrowedFd<'_>; 3] {
+        self.0.each_ref().map(AsFd::as_fd)
+    }
+}
+
+fn not_enrolled() -> io::Error {
+    io::Error::other("the fence was not told of it")
 }
 
 /// The reading and the writing end of a pipe, both closed on exec.
@@ -108,6 +148,24 @@ pub(super) struct Leader {
 }
 
 impl Leader {
+    /// Takes charge of a process that a zygote forked for the host: a child of the host,
+    /// at the head of its own group. The fence does not know it yet.
+    pub(super) fn adopt(pid: Pid, fence: &Arc<Fence>) -> io::Result<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if matches!(waitid(WaitId::PidFd(pidfd.as_fd()), look), Err(Errno::CHILD)) {
+            // Nobody here could ever learn how it ends.
+            pidfd_send_signal(&pidfd, Signal::KILL)?;
+            return Err(io::Error::other("it is no child of the host: a zygote clones with CLONE_PARENT"));
+        }
+        let leader = Self { pid, pidfd, fence: Arc::clone(fence), reaped: false };
+        if getpgid(Some(pid))? != pid {
+            pidfd_send_signal(&leader.pidfd, Signal::KILL)?;
+            return Err(io::Error::other("it does not lead a process group of its own"));
+        }
+        Ok(leader)
+    }
+
     /// Sends a signal to the whole group. A group that is gone needs none.
     fn signal(&self, signal: Signal) {
         // Until it is reaped the leader keeps its id from being used again.
@@ -177,12 +235,12 @@ impl From<&WaitIdStatus> for Exit {
 
 impl Exit {
     /// Whether it ended by itself and says that all is well.
-    pub(super) fn is_success(self) -> bool {
+    pub(in crate::supervisor) fn is_success(self) -> bool {
         self.code == Some(0)
     }
 
     /// What happened, in words.
-    pub(super) fn describe(self) -> String {
+    pub(in crate::supervisor) fn describe(self) -> String {
         match (self.code, self.signal) {
             (Some(code), _) => format!("exited with code {code}"),
             (None, Some(signal)) => format!("killed by signal {}", signal_name(signal)),
@@ -233,6 +291,12 @@ impl Process {
         if self.0.readable().await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// Tells the fence of a process that is about to become somebody's.
+    pub(super) fn enrol(&self) -> io::Result<()> {
+        let Leader { pid, fence, .. } = self.0.get_ref();
+        if fence.enrol(*pid) { Ok(()) } else { Err(not_enrolled()) }
     }
 
     pub(super) fn terminate(&self) {
