@@ -74,6 +74,7 @@ pub use journal::{
 };
 pub use limits::PolicyLimits;
 pub use policy::{CONTRACT, Policy};
+pub use runtime::{forked, rest};
 pub use service::PlacementService;
 pub use source::{PolicyChoice, PolicyFiles, PolicySource};
 pub use trust::{InvalidKey, PublicKey, Trust};
