@@ -178,8 +178,15 @@ impl Mover {
     }
 }
 
+/// Finds other hosts for agents that restart in vain here. Without a supervisor, which
+/// holds it: each would keep the other for ever.
+struct OtherHosts {
+    host: HostId,
+    engine: GrpcEngine,
+}
+
 #[async_trait]
-impl Elsewhere for Mover {
+impl Elsewhere for OtherHosts {
     fn is_there(&self) -> bool {
         self.engine.hosts().iter().any(|host| host.info.id != self.host && !host.info.draining)
     }
@@ -197,5 +204,5 @@ impl Elsewhere for Mover {
 
 /// The same for those who only know that there may be other hosts.
 pub(crate) fn elsewhere(mover: &Mover) -> Arc<dyn Elsewhere> {
-    Arc::new(mover.clone())
+    Arc::new(OtherHosts { host: mover.host.clone(), engine: mover.engine.clone() })
 }
