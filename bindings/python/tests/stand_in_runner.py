@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 
 def main() -> None:
@@ -26,6 +27,8 @@ def main() -> None:
         name = f"{document['guild_id']}.{document['agent_id']}.{document['epoch']}.json"
         with open(os.path.join(record, name), "w") as file:
             json.dump({"document": document, "environment": dict(os.environ), "pid": os.getpid()}, file)
+    while (hold := os.environ.get("TEST_HOLD_FILE")) and not os.path.exists(hold) and not stop.is_set():
+        time.sleep(0.005)
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
     stop.wait()

@@ -187,7 +187,7 @@ class Engine:
             self._connection.finish()
 
 
-async def connect(url: str | None = None, **settings: Any) -> Engine:
+async def connect(url: str | None = None, **settings: Any) -> Engine:  # noqa: ANN401 (they differ)
     """Make an engine and connect it: ``settings`` are those of :class:`Settings`.
 
     Without a URL, here or in ``GUILDHALL_URL``, the fleet is embedded in this process.

@@ -39,12 +39,14 @@ class AlreadyRunningError(GuildhallError):
 
 
 class AgentStartError(GuildhallError):
-    """The agent did not become ready. The message has its last words."""
+    """The agent did not become ready. What it wrote last is shown below the traceback."""
 
     host: str
     """The host that tried."""
     reason: str
     """Why, for programs, such as ``START_FAILED`` or ``NO_RUNNER_FOR_CLASS``."""
+    stderr: str
+    """The last lines that it wrote to standard error."""
 
 
 class AgentNotFoundError(GuildhallError, LookupError):

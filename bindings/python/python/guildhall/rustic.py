@@ -17,8 +17,8 @@ import threading
 from typing import Any
 
 from pydantic_core import to_json
-from rustic_ai.core.guild.agent import Agent, AgentSpec
-from rustic_ai.core.guild.dsl import GuildSpec
+from rustic_ai.core.guild.agent import Agent
+from rustic_ai.core.guild.dsl import AgentSpec, GuildSpec
 from rustic_ai.core.guild.execution.execution_engine import ExecutionEngine
 from rustic_ai.core.messaging import Client, MessagingConfig, SimpleClient
 from rustic_ai.core.utils.basic_class_utils import get_qualified_class_name
@@ -59,18 +59,18 @@ class GuildhallExecutionEngine(ExecutionEngine):
         self._is_shut_down = False
         self._owned: set[tuple[str, str]] = set()
         # Specs as they were launched; a launch never changes its spec.
-        self._specs: dict[tuple[str, str], tuple[str, AgentSpec]] = {}
+        self._specs: dict[tuple[str, str], tuple[str, AgentSpec[Any]]] = {}
 
     def run_agent(
         self,
         guild_spec: GuildSpec,
-        agent_spec: AgentSpec,
+        agent_spec: AgentSpec[Any],
         messaging_config: MessagingConfig,
         machine_id: int,
         client_type: type[Client] = SimpleClient,
-        client_properties: dict[str, Any] = {},  # noqa: B006: the interface's, and never changed
+        client_properties: dict[str, Any] = {},  # noqa: B006 (the interface's, and never changed)
         default_topic: str = "default_topic",
-    ) -> Agent | None:
+    ) -> Agent[Any] | None:
         """Start the agent in a process of its own; returns when it processes messages.
 
         Returns ``None``: the agent is in another process.
@@ -102,11 +102,11 @@ class GuildhallExecutionEngine(ExecutionEngine):
             self._specs[guild_id, spec.id] = (agent.request_id, spec)
         return None
 
-    def get_agents_in_guild(self, guild_id: str) -> dict[str, AgentSpec]:
+    def get_agents_in_guild(self, guild_id: str) -> dict[str, AgentSpec[Any]]:
         """The specs of the guild's agents that are running, by id, whoever started them."""
         return {spec.id: spec for spec in self._running(guild_id, None)}
 
-    def find_agents_by_name(self, guild_id: str, agent_name: str) -> list[AgentSpec]:
+    def find_agents_by_name(self, guild_id: str, agent_name: str) -> list[AgentSpec[Any]]:
         """The specs of the guild's agents that are running and have this name."""
         return self._running(guild_id, agent_name)
 
@@ -165,7 +165,7 @@ class GuildhallExecutionEngine(ExecutionEngine):
                 self._is_shut_down = False
             return self._connection
 
-    def _running(self, guild_id: str, name: str | None) -> list[AgentSpec]:
+    def _running(self, guild_id: str, name: str | None) -> list[AgentSpec[Any]]:
         if self._is_shut_down:
             return []
         connection = self._connect()
@@ -185,17 +185,17 @@ class GuildhallExecutionEngine(ExecutionEngine):
                 specs[agent.agent_id] = self._learn_spec(agent, text)
         return [spec for spec in specs.values() if spec is not None]
 
-    def _known_spec(self, agent: AgentInfo) -> AgentSpec | None:
+    def _known_spec(self, agent: AgentInfo) -> AgentSpec[Any] | None:
         with self._lock:
             request_id, spec = self._specs.get((agent.guild_id, agent.agent_id), (None, None))
         return spec if request_id == agent.request_id else None
 
-    def _learn_spec(self, agent: AgentInfo, text: str | None) -> AgentSpec | None:
+    def _learn_spec(self, agent: AgentInfo, text: str | None) -> AgentSpec[Any] | None:
         if text is None:
             # It was started anew or stopped since it was listed, or there is no registry.
             logger.warning("The spec of agent %s of guild %s is not known", agent.agent_id, agent.guild_id)
             return None
-        spec = AgentSpec.model_validate_json(text)
+        spec: AgentSpec[Any] = AgentSpec.model_validate_json(text)
         with self._lock:
             self._specs[agent.guild_id, agent.agent_id] = (agent.request_id, spec)
         return spec
@@ -215,7 +215,7 @@ def _stop_all(connection: Connection, agents: list[tuple[str, str]]) -> None:
             logger.error("Agent %s of guild %s was not stopped: %s", agent_id, guild_id, error)
 
 
-def _check_class(spec: AgentSpec) -> None:
+def _check_class(spec: AgentSpec[Any]) -> None:
     if spec.class_name.startswith("__main__."):
         raise InvalidLaunchError(
             f"agent {spec.id}: its class {spec.class_name} is in the script that was started, which the "
