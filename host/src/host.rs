@@ -280,6 +280,7 @@ impl Host {
         let service = Service {
             supervisor: supervisor.clone(),
             engine: engine.clone(),
+            registry: registry.clone(),
             mover: mover.clone(),
             info: info.clone(),
             drain_timeout: config.drain_timeout,

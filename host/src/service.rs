@@ -10,8 +10,9 @@ use guildhall::{
     engine::{ExecutionEngine, GrpcEngine},
     fault::{Fault, FaultReason},
     host::HostInfo,
-    ids::{AgentKey, GuildId, HostId, InvalidId},
+    ids::{AgentKey, Epoch, GuildId, HostId, InvalidId},
     launch::{InvalidLaunch, Launch},
+    registry::Registry,
     wire,
 };
 use guildhall_proto::v1::{self, agent_host_service_server::AgentHostService};
@@ -39,6 +40,7 @@ const PROGRESS: usize = 16;
 pub(crate) struct Service {
     pub(crate) supervisor: Supervisor,
     pub(crate) engine: GrpcEngine,
+    pub(crate) registry: Arc<dyn Registry>,
     pub(crate) mover: Mover,
     pub(crate) info: watch::Sender<HostInfo>,
     pub(crate) drain_timeout: Duration,
@@ -99,6 +101,15 @@ impl AgentHostService for Service {
             refuse(Fault::new(FaultReason::AgentNotFound, format!("this host has no agent {key}")))
         })?;
         Ok(Response::new(v1::GetAgentInfoResponse { agent: Some(wire::agent_to_wire(agent)) }))
+    }
+
+    async fn get_launch(&self, request: Request<v1::GetLaunchRequest>) -> Answer<v1::GetLaunchResponse> {
+        let request = request.into_inner();
+        let key = key(&request.guild_id, &request.agent_id)?;
+        let launch = self.registry.launch(&key, Epoch(request.epoch)).await;
+        let launch = launch
+            .map_err(|error| refuse(Fault::new(FaultReason::RegistryUnavailable, error.to_string())))?;
+        Ok(Response::new(v1::GetLaunchResponse { launch: launch.as_ref().map(wire::launch_to_wire) }))
     }
 
     async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Answer<v1::ListAgentsResponse> {

@@ -9,7 +9,8 @@ use futures::{StreamExt, future::try_join_all, stream::BoxStream};
 use guildhall::{
     agent,
     engine::{AgentOutcome, EngineError, ExecutionEngine},
-    ids::{AgentId, AgentKey, Epoch, GuildId},
+    ids::{AgentId, AgentKey, GuildId},
+    launch::Launch,
     spec::GuildSpec,
 };
 use pyo3::{IntoPyObjectExt, Py, PyAny, PyResult, Python, pyclass, pymethods};
@@ -304,27 +305,20 @@ impl Connection {
         )
     }
 
-    /// The specs, in JSON, that agents of a guild were launched with, by agent id and
-    /// epoch; None for those that the registry does not know. Without a registry it knows
-    /// none.
-    fn launched_specs(&self, py: Python<'_>, guild: &str, agents: Vec<(String, u64)>) -> PyResult<Call> {
-        let wanted = agents.into_iter().map(|(agent, epoch)| Ok((key(py, guild, &agent)?, Epoch(epoch))));
-        let wanted = wanted.collect::<PyResult<Vec<_>>>()?;
+    /// The specs, in JSON, that these agents were launched with; None for those that were
+    /// stopped or started again since they were listed.
+    fn launched_specs(&self, py: Python<'_>, agents: Vec<Py<AgentInfo>>) -> PyResult<Call> {
+        let agents: Vec<_> = agents.iter().map(|agent| agent.get().record.clone()).collect();
         self.call(
             py,
             move |session| {
-                let registry = session.registry.clone();
-                async move {
-                    let Some(registry) = registry else { return Ok(vec![None; wanted.len()]) };
-                    let asked = wanted.iter().map(|(key, epoch)| registry.launch(key, *epoch));
-                    let launches = try_join_all(asked).await?;
-                    let specs = launches.into_iter().map(|launch| launch.map(|launch| launch.agent_spec));
-                    Ok(specs.collect())
-                }
+                let engine = session.engine.clone();
+                async move { try_join_all(agents.iter().map(|agent| engine.launch(agent))).await }
             },
-            |_, specs| {
-                let texts = specs.iter().map(|spec| spec.as_ref().map(|spec| spec.as_str().to_owned()));
-                Ok(texts.collect::<Vec<_>>())
+            |_, launches| {
+                let spec =
+                    |launch: Option<Launch>| launch.map(|launch| launch.agent_spec.as_str().to_owned());
+                Ok(launches.into_iter().map(spec).collect::<Vec<_>>())
             },
         )
     }

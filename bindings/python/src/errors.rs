@@ -110,7 +110,14 @@ pub(crate) fn engine(py: Python<'_>, error: &EngineError) -> PyErr {
         }
         EngineError::NotStarted { host, fault, .. } => raise(py, "AgentStartError", &message, |exception| {
             exception.setattr("host", host.as_str())?;
-            exception.setattr("reason", fault.reason.as_str())
+            exception.setattr("reason", fault.reason.as_str())?;
+            let stderr = fault.details.get("stderr").map_or("", |lines| lines.trim_end());
+            exception.setattr("stderr", stderr)?;
+            if !stderr.is_empty() {
+                // Shown below the traceback.
+                exception.call_method1("add_note", (format!("Its last words:\n{stderr}"),))?;
+            }
+            Ok(())
         }),
         EngineError::NotFound { .. } => plain(py, "AgentNotFoundError", &message),
         EngineError::Host { host, fault } => raise(py, "HostError", &message, |exception| {

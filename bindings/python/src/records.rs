@@ -27,38 +27,54 @@ impl LastExit {
 }
 
 /// One agent as its host last wrote it down.
-#[pyclass(frozen, get_all, module = "guildhall")]
+#[pyclass(frozen, module = "guildhall")]
 #[derive(Debug)]
 pub(crate) struct AgentInfo {
+    pub(crate) record: agent::AgentInfo,
     /// The guild it belongs to.
+    #[pyo3(get)]
     guild_id: String,
     /// Its id within the guild.
+    #[pyo3(get)]
     agent_id: String,
     /// Its name in the guild spec.
+    #[pyo3(get)]
     name: String,
     /// The class that it is made from.
+    #[pyo3(get)]
     class_name: String,
     /// The host that it runs on.
+    #[pyo3(get)]
     host: String,
     /// Its process, while it has one.
+    #[pyo3(get)]
     pid: Option<u32>,
     /// starting, running, restarting, stopping, waiting, finished, failed or lost.
+    #[pyo3(get)]
     state: &'static str,
     /// Its incarnation: grows with every start.
+    #[pyo3(get)]
     epoch: u64,
     /// When it was accepted, milliseconds since 1970 by the host's clock.
+    #[pyo3(get)]
     created_at_ms: u64,
     /// From spawn to ready of its latest process, in milliseconds.
+    #[pyo3(get)]
     start_ms: Option<u64>,
     /// How often it was restarted.
+    #[pyo3(get)]
     restarts: u32,
     /// How its last process ended, if one did.
+    #[pyo3(get)]
     last_exit: Option<Py<LastExit>>,
     /// The id of the call that started it.
+    #[pyo3(get)]
     request_id: String,
     /// The policy that chose the host; None when none did.
+    #[pyo3(get)]
     placed_by: Option<String>,
     /// Hosts on which it was restarted in vain.
+    #[pyo3(get)]
     failed_on: Vec<String>,
 }
 
@@ -69,6 +85,7 @@ impl AgentInfo {
             Py::new(py, LastExit { code, signal, reason, stderr })
         });
         Ok(Self {
+            record: agent.clone(),
             guild_id: agent.key.guild.to_string(),
             agent_id: agent.key.agent.to_string(),
             name: agent.name.clone(),

@@ -8,7 +8,7 @@ use std::{
 use guildhall::{
     discovery::StaticDiscovery,
     engine::{EngineError, ExecutionEngine, GrpcEngine, GrpcEngineBuilder},
-    registry::{RedisOptions, RedisRegistry, Registry, RegistryError},
+    registry::{RedisOptions, RedisRegistry, RegistryError},
     transport::{Dialer, Tls, TlsError, TlsFiles},
 };
 use guildhall_host::{
@@ -69,8 +69,6 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) engine: GrpcEngine,
-    /// `None` where hosts are asked directly.
-    pub(crate) registry: Option<Arc<dyn Registry>>,
     /// The fleet in this process, until it ends.
     fleet: Mutex<Option<Fleet>>,
 }
@@ -86,22 +84,22 @@ impl Session {
                     options.prefix.clone_from(prefix);
                 }
                 let registry = Arc::new(RedisRegistry::connect(&url, options).await?);
-                let builder = GrpcEngine::builder().registry(registry.clone());
-                Self::engine(settings, builder, within, 0, Some(registry)).await
+                let builder = GrpcEngine::builder().registry(registry);
+                Self::engine(settings, builder, within, 0).await
             }
             Place::Static(addresses) => {
                 let hosts = StaticDiscovery::new(&addresses)
                     .map_err(|error| ConnectError::Settings(error.to_string()))?;
                 let hosts = Arc::new(hosts.dialer(dialer(settings)?));
                 let builder = GrpcEngine::builder().discovery(hosts);
-                Self::engine(settings, builder, within, 1, None).await
+                Self::engine(settings, builder, within, 1).await
             }
             #[cfg(feature = "kubernetes")]
             Place::Kubernetes { namespace, service } => {
                 use guildhall::discovery::KubernetesDiscovery;
                 let pods = KubernetesDiscovery::infer(service).await?.namespace(namespace);
                 let builder = GrpcEngine::builder().discovery(Arc::new(pods.dialer(dialer(settings)?)));
-                Self::engine(settings, builder, within, 0, None).await
+                Self::engine(settings, builder, within, 0).await
             }
             #[cfg(not(feature = "kubernetes"))]
             Place::Kubernetes { namespace, service } => Err(ConnectError::Settings(format!(
@@ -126,8 +124,8 @@ impl Session {
         for host in fleet.hosts() {
             host.supervisor().set_runners(runners.clone());
         }
-        let (hosts, registry) = (fleet.hosts().len(), fleet.registry().clone());
-        match Self::engine(settings, fleet.engine(), within, hosts, Some(registry)).await {
+        let hosts = fleet.hosts().len();
+        match Self::engine(settings, fleet.engine(), within, hosts).await {
             Ok(session) => {
                 *session.fleet.lock().unwrap_or_else(PoisonError::into_inner) = Some(fleet);
                 Ok(session)
@@ -145,7 +143,6 @@ impl Session {
         mut builder: GrpcEngineBuilder,
         within: Duration,
         hosts: usize,
-        registry: Option<Arc<dyn Registry>>,
     ) -> Result<Self, ConnectError> {
         if let Some(json) = &settings.policy_settings {
             let json = serde_json::from_str(json)
@@ -160,7 +157,7 @@ impl Session {
             engine.shutdown().await;
             return Err(error.into());
         }
-        Ok(Self { engine, registry, fleet: Mutex::default() })
+        Ok(Self { engine, fleet: Mutex::default() })
     }
 
     /// Closes the engine. Agents of an embedded fleet end with it, others go on.

@@ -50,7 +50,7 @@ def rustic_ai_agent(document):
         messaging_config=MessagingConfig.model_validate(document["messaging"]),
         machine_id=document["machine_id"],
         client_type=get_client_class(document["client_type"]),
-        client_properties=document["client_properties"],
+        client_properties={name: value for name, value in document["client_properties"].items() if value},
         organization_id=document["organization_id"],
     )
     wrapper.run()

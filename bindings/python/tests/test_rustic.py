@@ -96,10 +96,8 @@ def test_rustic_ai_makes_it_by_its_name(monkeypatch):
 def test_agents_run_are_found_and_stop(make, record):
     engine = make()
     first, second, namesake = agent("a", name="One"), agent("b", name="Two"), agent("c", name="One")
-    # Of no class of Rustic AI: the stand-in makes nothing of it, whatever the client's properties.
-    first = first.model_copy(update={"class_name": "tests.Agent"})
     engine.run_agent(
-        guild_of(first, second, namesake), first, MESSAGING, 7, SimpleClient, {"x": 1}, default_topic="t"
+        guild_of(first, second, namesake), first, MESSAGING, 7, SimpleClient, {"x": None}, default_topic="t"
     )
     run(engine, second, namesake)
     assert engine.get_agents_in_guild("g") == {"a": first, "b": second, "c": namesake}
@@ -114,7 +112,7 @@ def test_agents_run_are_found_and_stop(make, record):
     assert [one["id"] for one in document["guild_spec"]["agents"]] == ["a", "b", "c"]
     assert MessagingConfig.model_validate(document["messaging"]) == MESSAGING
     assert document["client_type"] == "rustic_ai.core.messaging.client.simple_client.SimpleClient"
-    assert document["client_properties"] == {"x": 1}
+    assert document["client_properties"] == {"x": None}
     assert (document["organization_id"], document["machine_id"]) == ("org", 7)
     assert document["default_topic"] == "t"
 

@@ -114,7 +114,7 @@ fn allowed(path: &str) -> Allowed {
         ("guildhall.v1.AgentHostService", "GetAgentInfo" | "ListAgents" | "WatchAgents" | "Health") => {
             Allowed::Roles(&[Observer, Engine, Host, Operator])
         }
-        ("guildhall.v1.AgentHostService", "CreateAgent" | "RunAgent" | "StopAgent") => {
+        ("guildhall.v1.AgentHostService", "CreateAgent" | "RunAgent" | "StopAgent" | "GetLaunch") => {
             Allowed::Roles(&[Engine, Host, Operator])
         }
         ("guildhall.v1.AgentHostService", "MoveAgent" | "Cordon" | "Uncordon" | "Drain") => {

@@ -29,6 +29,7 @@ async fn calls(channel: Channel) -> Vec<(&'static str, bool)> {
     vec![
         ("grpc.health.v1 Check", allowed(health.check(HealthCheckRequest::default()).await)),
         ("Health", allowed(host.health(v1::HealthRequest::default()).await)),
+        ("GetLaunch", allowed(host.get_launch(v1::GetLaunchRequest::default()).await)),
         ("GetAgentInfo", allowed(host.get_agent_info(v1::GetAgentInfoRequest::default()).await)),
         ("ListAgents", allowed(host.list_agents(v1::ListAgentsRequest::default()).await)),
         ("WatchAgents", allowed(host.watch_agents(v1::WatchAgentsRequest::default()).await)),

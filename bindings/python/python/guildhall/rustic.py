@@ -178,9 +178,8 @@ class GuildhallExecutionEngine(ExecutionEngine):
         specs = {agent.agent_id: self._known_spec(agent) for agent in running}
         unknown = [agent for agent in running if specs[agent.agent_id] is None]
         if unknown:
-            # Started by another engine: the registry has what they were launched with.
-            wanted = [(agent.agent_id, agent.epoch) for agent in unknown]
-            told = connection.launched_specs(guild_id, wanted).wait()
+            # Started by another engine: what they were launched with is kept with them.
+            told = connection.launched_specs(unknown).wait()
             for agent, text in zip(unknown, told, strict=True):
                 specs[agent.agent_id] = self._learn_spec(agent, text)
         return [spec for spec in specs.values() if spec is not None]
@@ -192,8 +191,7 @@ class GuildhallExecutionEngine(ExecutionEngine):
 
     def _learn_spec(self, agent: AgentInfo, text: str | None) -> AgentSpec[Any] | None:
         if text is None:
-            # It was started anew or stopped since it was listed, or there is no registry.
-            logger.warning("The spec of agent %s of guild %s is not known", agent.agent_id, agent.guild_id)
+            # It was stopped or started again since it was listed: it is not running.
             return None
         spec: AgentSpec[Any] = AgentSpec.model_validate_json(text)
         with self._lock:

@@ -15,6 +15,7 @@ use crate::{
     engine::EngineError,
     fleet::Fleet,
     ids::{AgentKey, GuildId},
+    launch::Launch,
     registry::Registry,
 };
 
@@ -51,6 +52,14 @@ impl Directory {
         match self {
             Self::Records(records) => records.agents_in_guild(guild).await,
             Self::Hosts(hosts) => hosts.agents_in_guild(guild).await,
+        }
+    }
+
+    /// What an agent was launched with; `None` when it has another epoch by now.
+    pub(super) async fn launch(&self, agent: &AgentInfo) -> Result<Option<Launch>, EngineError> {
+        match self {
+            Self::Records(records) => records.launch(agent).await,
+            Self::Hosts(hosts) => hosts.launch(agent).await,
         }
     }
 

@@ -139,6 +139,15 @@ impl GrpcEngine {
         self.unless_shut_down(self.shared.run(launch, request_id, None)).await
     }
 
+    /// What an agent was launched with, its specs included; `None` when it was stopped or
+    /// started again since `agent` was read.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it cannot be known.
+    pub async fn launch(&self, agent: &AgentInfo) -> Result<Option<Launch>, EngineError> {
+        self.unless_shut_down(self.shared.directory.launch(agent)).await
+    }
+
     /// Runs `call`, and ends it when the engine is shut down.
     async fn unless_shut_down<T>(
         &self,

@@ -26,6 +26,7 @@ use crate::{
     fleet::Fleet,
     host::HostInfo,
     ids::{AgentKey, GuildId, HostId},
+    launch::Launch,
     wire,
 };
 
@@ -79,6 +80,22 @@ impl Hosts {
         let mut agents = self.within_limit(try_join_all(answers)).await?.concat();
         agents.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(agents)
+    }
+
+    /// Asks the agent's host.
+    pub(super) async fn launch(&self, agent: &AgentInfo) -> Result<Option<Launch>, EngineError> {
+        let failed = |fault| EngineError::Host { host: agent.host.clone(), fault };
+        let Some(host) = self.fleet.get(&agent.host) else { return Ok(None) };
+        let mut client = self.channels.client(&host.info).map_err(failed)?;
+        let request = v1::GetLaunchRequest {
+            guild_id: agent.key.guild.to_string(),
+            agent_id: agent.key.agent.to_string(),
+            epoch: agent.epoch.0,
+        };
+        let asked =
+            async { client.get_launch(request).await.map_err(|it| failed(wire::fault_from_status(&it))) };
+        let launch = self.within_limit(asked).await?.into_inner().launch;
+        Ok(launch.map(wire::launch_from_wire).transpose()?)
     }
 
     /// All pages of one host's list.

@@ -13,6 +13,7 @@ use crate::{
     fault::{Fault, FaultReason},
     fleet::Fleet,
     ids::{AgentKey, GuildId},
+    launch::Launch,
     registry::{Claimed, Registry},
 };
 
@@ -35,6 +36,10 @@ impl Records {
     pub(super) async fn agents_in_guild(&self, guild: &GuildId) -> Result<Vec<AgentInfo>, EngineError> {
         let claimed = self.registry.agents_in_guild(guild).await?;
         self.judge(claimed).await
+    }
+
+    pub(super) async fn launch(&self, agent: &AgentInfo) -> Result<Option<Launch>, EngineError> {
+        Ok(self.registry.launch(&agent.key, agent.epoch).await?)
     }
 
     /// Marks as lost what is claimed under a lease that is not in force. This
