@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,21 @@ def test_settings_that_cannot_be_used_are_refused_at_once(wrong, error, message)
     with pytest.raises(error, match=message) as refused:
         asyncio.run(guildhall.connect(**wrong))
     assert "secret" not in str(refused.value)
+
+
+def test_the_stock_table_can_be_read_whatever_the_paths(monkeypatch):
+    odd = ["", '/a folder/with "quotes"', "/ünï/\x7f", "/with/{{braces}}"]
+    monkeypatch.setattr(sys, "path", odd)
+    entry = tomllib.loads(guildhall.stock_runners(start="fork", warm=2, warm_max=8))["runner"]["rustic"]
+    assert entry.pop("env") == {"PYTHONPATH": os.pathsep.join([os.getcwd(), *odd[1:3]])}
+    assert entry == {
+        "command": sys.executable,
+        "args": ["-m", "guildhall_runner", "--allow", "*"],
+        "class_name": "*",
+        "start": "fork",
+        "warm": 2,
+        "warm_max": 8,
+    }
 
 
 def test_a_policy_is_a_name_or_a_component(settings, record):

@@ -3,10 +3,16 @@
 import uuid
 
 import pytest
+from conftest import wait_until
+from rustic_ai.core.guild.builders import AgentBuilder, GuildBuilder, GuildHelper
+from rustic_ai.core.guild.dsl import AgentSpec
 from rustic_ai.core.messaging import MessagingConfig
 from rustic_ai.testing.execution.base_test_integration import IntegrationTestABC
+from rustic_ai.testing.execution.integration_agents import ResponderProbeAgent
 
 from guildhall.rustic import GuildhallExecutionEngine
+
+ENGINE = GuildhallExecutionEngine.get_qualified_class_name()
 
 
 @pytest.mark.usefixtures("rustic_settings")
@@ -25,4 +31,41 @@ class TestGuildhallOverRedis(IntegrationTestABC):
 
     @pytest.fixture
     def execution_engine(self) -> str:
-        return GuildhallExecutionEngine.get_qualified_class_name()
+        return ENGINE
+
+
+@pytest.mark.usefixtures("rustic_settings")
+def test_the_guild_manager_starts_agents_beside_itself(redis_port, tmp_path):
+    """Rustic AI's guild manager is an agent that starts a guild's agents: with the engine of
+    the guild, and so on the fleet that it runs on itself.
+    """
+    guild_id = f"guild-{uuid.uuid4().hex}"
+    builder = (
+        GuildBuilder(guild_id, "Managed", "A guild with a manager.")
+        .set_execution_engine(ENGINE)
+        .set_messaging(
+            "rustic_ai.redis.messaging.backend",
+            "RedisMessagingBackend",
+            {"redis_client": {"host": "127.0.0.1", "port": redis_port}},
+        )
+        .add_agent_spec(probe("responder"))
+        .add_agent_spec(probe("second"))
+    )
+    guild = builder.bootstrap(f"sqlite:///{tmp_path}/metastore.db", "org")
+    try:
+        manager = GuildHelper.get_manager_agent_id(guild_id)
+        expected = sorted([manager, "responder", "second"])
+        wait_until(
+            lambda: sorted(spec.id for spec in guild.list_all_running_agents()) == expected,
+            "the manager has started the agents",
+        )
+        engine = GuildhallExecutionEngine(guild_id, "org")
+        assert engine.find_agents_by_name(guild_id, "Second") == [probe("second")]
+        engine.shutdown()
+    finally:
+        guild.shutdown()
+
+
+def probe(agent_id: str) -> AgentSpec:
+    builder = AgentBuilder(ResponderProbeAgent).set_id(agent_id).set_name(agent_id.title())
+    return builder.set_description("A test's agent.").build_spec()

@@ -15,25 +15,38 @@ RUNNER_MODULE = "guildhall_runner"
 """The package that makes Rustic AI agents of launch documents."""
 
 
-def stock_runners(allow: str = "*") -> str:
+def stock_runners(
+    *, allow: str = "*", start: str = "spawn", warm: int = 0, warm_max: int | None = None
+) -> str:
     """The runner table of an embedded fleet, unless another is given.
 
     Every class is run by the stock runner, in this interpreter and with this program's
     import paths. ``allow`` is the pattern of the classes that it may import: all of them,
-    since it is the program itself that names them.
+    since it is the program itself that names them. ``start`` is ``spawn`` or ``fork``;
+    ``warm`` to ``warm_max`` processes wait ahead of need.
     """
-    # JSON's strings are TOML's; a path may hold anything.
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return "\n".join(
-        [
-            "[runner.rustic]",
-            f"command = {json.dumps(sys.executable)}",
-            f"args = {json.dumps(['-m', RUNNER_MODULE, '--allow', allow])}",
-            'class_name = "*"',
-            f"env = {{ PYTHONPATH = {json.dumps(paths, ensure_ascii=False)} }}",
-            "",
-        ]
-    )
+    # JSON's strings are TOML's; a path may hold anything, but for a template's braces.
+    paths = [path or os.getcwd() for path in sys.path]
+    environment = {"PYTHONPATH": os.pathsep.join(path for path in paths if "{{" not in path)}
+    entry: dict[str, object] = {
+        "command": sys.executable,
+        "args": ["-m", RUNNER_MODULE, "--allow", allow],
+        "class_name": "*",
+    }
+    if start != "spawn":
+        entry["start"] = start
+    if warm:
+        entry["warm"] = warm
+    if warm_max is not None:
+        entry["warm_max"] = warm_max
+    lines = [f"{key} = {_toml(value)}" for key, value in entry.items()]
+    variables = ", ".join(f"{name} = {_toml(value)}" for name, value in environment.items())
+    return "\n".join(["[runner.rustic]", *lines, f"env = {{ {variables} }}", ""])
+
+
+def _toml(value: object) -> str:
+    """A value in TOML, whose texts, numbers and lists are JSON's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _from_environment(name: str) -> str | None:
