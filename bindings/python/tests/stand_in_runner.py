@@ -13,7 +13,9 @@ import time
 
 
 def main() -> None:
-    document = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    # Rustic AI changes what it validates.
+    document, told = json.loads(line), json.loads(line)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
@@ -26,7 +28,7 @@ def main() -> None:
     if record := os.environ.get("TEST_RECORD_DIR"):
         name = f"{document['guild_id']}.{document['agent_id']}.{document['epoch']}.json"
         with open(os.path.join(record, name), "w") as file:
-            json.dump({"document": document, "environment": dict(os.environ), "pid": os.getpid()}, file)
+            json.dump({"document": told, "environment": dict(os.environ), "pid": os.getpid()}, file)
     while (hold := os.environ.get("TEST_HOLD_FILE")) and not os.path.exists(hold) and not stop.is_set():
         time.sleep(0.005)
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -6,6 +6,7 @@ import pytest
 from conftest import wait_until
 from rustic_ai.core.guild.builders import AgentBuilder, GuildBuilder, GuildHelper
 from rustic_ai.core.guild.dsl import AgentSpec
+from rustic_ai.core.guild.metastore.database import Metastore
 from rustic_ai.core.messaging import MessagingConfig
 from rustic_ai.testing.execution.base_test_integration import IntegrationTestABC
 from rustic_ai.testing.execution.integration_agents import ResponderProbeAgent
@@ -51,7 +52,10 @@ def test_the_guild_manager_starts_agents_beside_itself(redis_port, tmp_path):
         .add_agent_spec(probe("responder"))
         .add_agent_spec(probe("second"))
     )
-    guild = builder.bootstrap(f"sqlite:///{tmp_path}/metastore.db", "org")
+    database = f"sqlite:///{tmp_path}/metastore.db"
+    Metastore.initialize_engine(database)
+    Metastore.create_db()
+    guild = builder.bootstrap(database, "org")
     try:
         manager = GuildHelper.get_manager_agent_id(guild_id)
         expected = sorted([manager, "responder", "second"])
