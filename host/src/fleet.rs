@@ -177,3 +177,22 @@ impl Fleet {
         drained.into_iter().all(|peaceful| peaceful)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fleet_that_has_stopped_holds_nothing() {
+        let fleet = Fleet::builder(RunnerTable::default()).hosts(2).start().await.unwrap();
+        let registry = fleet.registry().clone();
+        assert!(fleet.stop().await);
+        // Supervisors, engines and their tasks hold it as long as they are there.
+        let gone = async {
+            while Arc::strong_count(&registry) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("somebody holds the registry");
+    }
+}

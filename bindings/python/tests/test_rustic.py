@@ -243,6 +243,13 @@ def test_no_thread_is_left(make):
     assert _guildhall.open_connections() == 0
 
 
+def test_a_runner_that_is_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr(rustic, "find_spec", lambda name: None)
+    engine = GuildhallExecutionEngine("g", "org", guildhall.Settings(url=None))
+    with pytest.raises(errors.SettingsError, match=r"pip install 'guildhall\[rustic\]'"):
+        run(engine, agent("a"))
+
+
 def test_ctrl_c_gets_through(record):
     slow = table(TEST_RECORD_DIR=str(record), TEST_HOLD_FILE=str(record / "never"))
     program = textwrap.dedent(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic_core import to_json
@@ -24,8 +25,8 @@ from rustic_ai.core.messaging import Client, MessagingConfig, SimpleClient
 from rustic_ai.core.utils.basic_class_utils import get_qualified_class_name
 
 from ._guildhall import AgentInfo, Call, Connection
-from .errors import AgentNotFoundError, GuildhallError, InvalidLaunchError
-from .settings import LaunchOptions, Settings
+from .errors import AgentNotFoundError, GuildhallError, InvalidLaunchError, SettingsError
+from .settings import RUNNER_MODULE, LaunchOptions, Settings, stock_runners
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +162,7 @@ class GuildhallExecutionEngine(ExecutionEngine):
         with self._lock:
             if self._connection is None:
                 assert self.settings is not None
+                _check_runner(self.settings)
                 self._connection = Connection(self.settings)
                 self._is_shut_down = False
             return self._connection
@@ -211,6 +213,15 @@ def _stop_all(connection: Connection, agents: list[tuple[str, str]]) -> None:
             pass
         except GuildhallError as error:
             logger.error("Agent %s of guild %s was not stopped: %s", agent_id, guild_id, error)
+
+
+def _check_runner(settings: Settings) -> None:
+    needs_it = settings.is_embedded and settings.runners == stock_runners()
+    if needs_it and find_spec(RUNNER_MODULE) is None:
+        raise SettingsError(
+            f"an embedded fleet runs agents by {RUNNER_MODULE}, which is not installed: "
+            "pip install 'guildhall[rustic]', or give a runner table"
+        )
 
 
 def _check_class(spec: AgentSpec[Any]) -> None:
