@@ -121,13 +121,28 @@ def settings(record: Path) -> guildhall.Settings:
 
 @pytest.fixture
 def rustic_settings(record: Path) -> Iterator[guildhall.Settings]:
-    """What every Rustic AI engine uses that is made within the test."""
-    stock = find_spec("guildhall_runner") is not None
-    runners = None if stock else table(TEST_RECORD_DIR=str(record))
-    settings = guildhall.Settings(url=None, runners=runners)
+    """An embedded fleet, for every Rustic AI engine that is made within the test."""
+    settings = guildhall.Settings(url=None, runners=rustic_runners(record))
     rustic.configure(settings)
     yield settings
     rustic.configure(None)
+
+
+@pytest.fixture
+def three_hosts(redis_url: str, record: Path) -> Iterator[None]:
+    """Three `agent-host` processes, for every Rustic AI engine that is made within the test."""
+    url = f"{redis_url}/2"
+    with agent_hosts(3, url, rustic_runners(record), record):
+        rustic.configure(guildhall.Settings(url=url))
+        yield
+        rustic.configure(None)
+
+
+def rustic_runners(record: Path) -> str:
+    """Real agents by the real runner, or else by the stand-in."""
+    if find_spec("guildhall_runner") is not None:
+        return guildhall.stock_runners()
+    return table(TEST_RECORD_DIR=str(record))
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,7 @@ from guildhall.rustic import GuildhallExecutionEngine
 ENGINE = GuildhallExecutionEngine.get_qualified_class_name()
 
 
-@pytest.mark.usefixtures("rustic_settings")
-class TestGuildhallOverRedis(IntegrationTestABC):
+class OverRedis(IntegrationTestABC):
     @pytest.fixture
     def org_id(self) -> str:
         return f"org-{uuid.uuid4().hex}"
@@ -33,6 +32,16 @@ class TestGuildhallOverRedis(IntegrationTestABC):
     @pytest.fixture
     def execution_engine(self) -> str:
         return ENGINE
+
+
+@pytest.mark.usefixtures("rustic_settings")
+class TestGuildhallEmbedded(OverRedis):
+    """On a fleet within the test."""
+
+
+@pytest.mark.usefixtures("three_hosts")
+class TestGuildhallOnThreeHosts(OverRedis):
+    """The same on `agent-host` processes, as a fleet has them."""
 
 
 @pytest.mark.usefixtures("rustic_settings")
