@@ -218,15 +218,13 @@ impl Pool {
     }
 
     fn add(self: &Arc<Self>, idle: Idle) {
-        // What was forked is prepared as its zygote is.
-        let is_ready = self.zygote.is_some();
         let (take, taken) = oneshot::channel();
         let number = {
             let mut state = self.state();
             state.made += 1;
             let number = state.made;
-            state.waiting.push(Waiting { number, is_ready, take });
-            state.not_before = (!is_ready).then(|| Instant::now() + PREPARES_WITHIN);
+            state.waiting.push(Waiting { number, is_ready: false, take });
+            state.not_before = Some(Instant::now() + PREPARES_WITHIN);
             number
         };
         self.tasks.spawn(Arc::clone(self).keep(number, idle, taken));
