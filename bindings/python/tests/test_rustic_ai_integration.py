@@ -1,6 +1,8 @@
 """Rustic AI's own integration tests of execution engines, over its Redis backend."""
 
 import uuid
+from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 from conftest import wait_until
@@ -42,6 +44,33 @@ class TestGuildhallEmbedded(OverRedis):
 @pytest.mark.usefixtures("three_hosts")
 class TestGuildhallOnThreeHosts(OverRedis):
     """The same on `agent-host` processes, as a fleet has them."""
+
+
+class TestMultiprocess(OverRedis):
+    """Their own engine, in the same job: what fails here as well is not ours."""
+
+    @pytest.fixture
+    def execution_engine(self) -> str:
+        return (
+            "rustic_ai.core.guild.execution.multiprocess.multiprocess_exec_engine.MultiProcessExecutionEngine"
+        )
+
+
+@pytest.mark.skipif(find_spec("rustic_ai.ray") is None, reason="rusticai-ray is not installed")
+class TestRay(OverRedis):
+    """Ray, as above, where it is installed."""
+
+    @pytest.fixture(autouse=True)
+    def cluster(self) -> Iterator[None]:
+        import ray
+
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+    @pytest.fixture
+    def execution_engine(self) -> str:
+        return "rustic_ai.ray.execution.ray_exec_engine.RayExecutionEngine"
 
 
 @pytest.mark.usefixtures("rustic_settings")

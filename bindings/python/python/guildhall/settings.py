@@ -15,15 +15,15 @@ RUNNER_MODULE = "guildhall_runner"
 """The package that makes Rustic AI agents of launch documents."""
 
 
-def stock_runners(
-    *, allow: str = "*", start: str = "spawn", warm: int = 0, warm_max: int | None = None
-) -> str:
+def stock_runners(*, allow: str = "*", start: str = "fork", warm: int = 2, warm_max: int | None = 8) -> str:
     """The runner table of an embedded fleet, unless another is given.
 
     Every class is run by the stock runner, in this interpreter and with this program's
     import paths. ``allow`` is the pattern of the classes that it may import: all of them,
-    since it is the program itself that names them. ``start`` is ``spawn`` or ``fork``;
-    ``warm`` to ``warm_max`` processes wait ahead of need.
+    since it is the program itself that names them. ``start`` is ``fork``, by which agents are
+    forks of one process that has imported the framework, or ``spawn``, for classes whose
+    libraries start threads when they are imported. ``warm`` to ``warm_max`` processes wait
+    ahead of need.
     """
     # JSON's strings are TOML's; a path may hold anything, but for a template's braces.
     paths = [path or os.getcwd() for path in sys.path]
@@ -38,7 +38,7 @@ def stock_runners(
     if warm:
         entry["warm"] = warm
     if warm_max is not None:
-        entry["warm_max"] = warm_max
+        entry["warm_max"] = max(warm, warm_max)
     lines = [f"{key} = {_toml(value)}" for key, value in entry.items()]
     variables = ", ".join(f"{name} = {_toml(value)}" for name, value in environment.items())
     return "\n".join(["[runner.rustic]", *lines, f"env = {{ {variables} }}", ""])

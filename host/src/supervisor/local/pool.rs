@@ -149,9 +149,12 @@ impl Pool {
                 return Some(idle);
             }
         }
-        let zygote = self.zygote.as_ref().filter(|zygote| zygote.is_ready())?;
+        let zygote = self.zygote.as_ref()?;
         self.state().on_demand += 1;
         let _turn = OnDemand(self);
+        if !zygote.is_there().await {
+            return None;
+        }
         match self.fork(zygote).await {
             Ok(idle) => Some(idle),
             Err(error) => {

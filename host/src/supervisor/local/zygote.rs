@@ -11,8 +11,9 @@
 //!
 //! The child is the host's, by `CLONE_PARENT`, so that its end is the host's to learn and
 //! the zygote's own end is nothing to it; and it leads a group of its own before the
-//! answer. `docs/runners.md` has the whole contract. A zygote that ends is started again;
-//! meanwhile the runner is executed for each launch.
+//! answer. `docs/runners.md` has the whole contract. While it prepares itself launches wait
+//! for it, which takes no longer than to execute the runner for each. One that ends is
+//! started again, and until then the runner is executed.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::UnixDatagram,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -51,7 +52,10 @@ const ARGUMENT: &str = "--zygote";
 /// How long a fork may take before the zygote is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Forks that wait for their turn. More than this, and launches execute the runner.
+/// How long launches wait for one that prepares itself.
+const PREPARES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Forks that stand in line; launches beyond wait to get into it.
 const WAITING: usize = 64;
 
 /// Longest answer, bytes.
@@ -66,7 +70,16 @@ const LIVED: Duration = Duration::from_secs(60);
 /// The way to a runner's zygote.
 pub(super) struct Zygote {
     requests: mpsc::Sender<Request>,
-    ready: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// How far a zygote is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Preparing,
+    Ready,
+    /// It has ended, and is started again later.
+    Away,
 }
 
 struct Request {
@@ -100,19 +113,21 @@ impl Zygote {
         closing: CancellationToken,
     ) -> Self {
         let (requests, queue) = mpsc::channel(WAITING);
-        let (is_ready, ready) = watch::channel(false);
-        tasks.spawn(Keeper { runner, base, queue, is_ready, closing }.keep());
-        Self { requests, ready }
+        let (stage, stages) = watch::channel(Stage::Preparing);
+        tasks.spawn(Keeper { runner, base, queue, stage, closing }.keep());
+        Self { requests, stage: stages }
     }
 
-    /// Whether it has prepared itself.
-    pub(super) fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+    /// Whether it can be asked now, or after the short time that it needs to prepare itself.
+    pub(super) async fn is_there(&self) -> bool {
+        let mut stage = self.stage.clone();
+        let prepared = stage.wait_for(|stage| *stage != Stage::Preparing);
+        matches!(timeout(PREPARES_WITHIN, prepared).await, Ok(Ok(stage)) if *stage == Stage::Ready)
     }
 
-    /// Waits until it has.
+    /// Waits until it has prepared itself.
     pub(super) async fn until_ready(&self) {
-        if self.ready.clone().wait_for(|ready| *ready).await.is_err() {
+        if self.stage.clone().wait_for(|stage| *stage == Stage::Ready).await.is_err() {
             // It is closed, and whoever fills the pool is as well.
             std::future::pending().await
         }
@@ -121,9 +136,9 @@ impl Zygote {
     /// Has it fork a child with these variables and no others.
     pub(super) async fn fork(&self, env: BTreeMap<String, String>, stdio: Stdio) -> io::Result<Leader> {
         let (answer, answered) = oneshot::channel();
-        let busy = |_| io::Error::other("too many forks wait for the zygote");
-        self.requests.try_send(Request { env, stdio, answer }).map_err(busy)?;
-        answered.await.map_err(|_| io::Error::other("the zygote is closed"))?
+        let closed = || io::Error::other("the zygote is closed");
+        self.requests.send(Request { env, stdio, answer }).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
     }
 }
 
@@ -131,7 +146,7 @@ struct Keeper {
     runner: Runner,
     base: Arc<Base>,
     queue: mpsc::Receiver<Request>,
-    is_ready: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     closing: CancellationToken,
 }
 
@@ -151,7 +166,7 @@ impl Keeper {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
             };
-            self.is_ready.send_replace(false);
+            self.stage.send_replace(Stage::Away);
             while let Ok(request) = self.queue.try_recv() {
                 let _ = request.answer.send(Err(io::Error::other("the zygote has ended")));
             }
@@ -168,6 +183,7 @@ impl Keeper {
                 () = sleep(pause) => {}
                 () = self.closing.cancelled() => return,
             }
+            self.stage.send_replace(Stage::Preparing);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -204,7 +220,7 @@ impl Keeper {
         let mut pending: Option<Pending> = None;
         let mut packet = [0; MAX_ANSWER];
         loop {
-            let is_free = pending.is_none() && *self.is_ready.borrow();
+            let is_free = pending.is_none() && *self.stage.borrow() == Stage::Ready;
             let deadline = pending.as_ref().map(|pending| pending.deadline);
             tokio::select! {
                 // A child that nobody has heard of yet would be left.
@@ -216,7 +232,7 @@ impl Keeper {
                     bytes => {
                         let answer: Answer = serde_json::from_slice(&packet[..bytes])?;
                         if answer.ready {
-                            self.is_ready.send_replace(true);
+                            self.stage.send_replace(Stage::Ready);
                         } else if let Some(asked) = pending.take_if(|asked| asked.number == answer.fork) {
                             let leader = self.leader(answer);
                             // Nobody waits any more when the launch was given up: then it ends.
