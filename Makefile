@@ -9,7 +9,7 @@ ARGS ?=
 KUBERNETES_VERSION ?= 1.37.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench survival chaos fuzz model policies envtest test-kubernetes dev-certs setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos fuzz model policies envtest test-kubernetes wheel test-rustic bench-rustic dev-certs setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-15s %s\n' "$$task" "$$what"; done
@@ -52,6 +52,19 @@ test-kubernetes: redis tools ## Try the manifests, and guilds on their pods, on 
 	KUBEBUILDER_ASSETS="$$(KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh | tail -n 1)" \
 	  $(CARGO) test --release --workspace --test fleet $(ARGS) -- --ignored --test-threads=1 --nocapture
 
+wheel: ## Pack the Python package, target/wheels
+	$(BUILD) --lib
+	@mkdir -p $(TARGET)/wheels && rm -f $(TARGET)/wheels/guildhall-*.whl
+	python3 bindings/python/pack.py $(TARGET) $(TARGET)/wheels
+
+test-rustic: redis wheel rustic-venv ## Real Rustic AI guilds, and Rustic AI's own tests, on Guildhall (Python 3.13). ARGS="-k NAME"
+	$(BUILD) --bin agent-host
+	cd runners/python && $(RUSTIC)/bin/python -m pytest -q $(ARGS)
+	cd bindings/python && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(RUSTIC)/bin/python -m pytest -q -rs $(ARGS)
+
+bench-rustic: redis wheel rustic-venv ## Measure starts of Rustic AI agents beside Ray and multiprocess, into target/bench.json. ARGS="--times N --agents N"
+	$(RUSTIC)/bin/python bench/rustic/bench.py --report $(TARGET)/bench.json $(ARGS)
+
 dev-certs: ## Make an authority and certificates to try TLS with. ARGS="FOLDER", target/certificates unless told
 	$(CARGO) run --release --workspace --bin xtask -- certificates $(or $(ARGS),$(TARGET)/certificates)
 
@@ -93,6 +106,26 @@ RUSTC_WORKSPACE_WRAPPER="$(CURDIR)/fuzz/rustc.sh" $(BUILD) --bin fuzz --features
   || { tail -n 40 $(TARGET)/fuzz/$$target.log; exit 1; }; \
 done
 endef
+
+# --- Rustic AI -----------------------------------------------------------------
+
+RUSTIC = $(abspath $(TARGET))/rustic
+# uv brings a Python of its own where the system has none.
+PYTHON_3_13 = $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null \
+  || ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python 2>/dev/null | tail -n 1 \
+  || uv python find 3.13 2>/dev/null)
+
+# A virtual environment with what is pinned, and with the packages of this tree. Ray is
+# compared with where it can be installed.
+.PHONY: rustic-venv
+rustic-venv: wheel
+	@test -n "$(PYTHON_3_13)" || { echo "Python 3.13 is needed: install python3.13, or 'uv python install 3.13', or 'pyenv install 3.13'" >&2; exit 1; }
+	@test -x $(RUSTIC)/bin/python || $(PYTHON_3_13) -m venv $(RUSTIC)
+	$(RUSTIC)/bin/python -m pip install -q -r runners/python/requirements.txt
+	@$(RUSTIC)/bin/python -m pip install -q -r runners/python/requirements-ray.txt \
+	  || echo "Ray cannot be installed here: nothing is compared with it" >&2
+	$(RUSTIC)/bin/python -m pip install -q --no-deps --force-reinstall $(TARGET)/wheels/guildhall-*.whl
+	$(RUSTIC)/bin/python -m pip install -q --no-deps -e runners/python
 
 # --- what the tasks need ------------------------------------------------------
 

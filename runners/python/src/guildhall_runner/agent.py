@@ -117,12 +117,8 @@ class RunningAgent:
         self.agent._notify_ready()
 
     def end(self) -> None:
-        """Finishes the message in hand, if there is one, and disconnects."""
-        was_busy = self.handling.end()
-        for topic in self.agent.subscribed_topics:
-            self._messaging.unsubscribe(topic, self._client)
-        self._messaging.unregister_client(self._client)
-        if was_busy:
+        """Finishes the message in hand, if there is one."""
+        if self.handling.end():
             # Waits for the backend's threads, which note what was handled. One that has been
-            # idle has nothing to note, and the process ends anyway.
+            # idle has nothing to note, and its connections end with the process.
             self._messaging.shutdown()
