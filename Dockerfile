@@ -33,7 +33,7 @@ RUN find . -type f -exec touch {} +
 # does not compile wasmtime again. What is to stay in the image is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked -p guildhall-host -p guildhall-cli --bin agent-host --bin guildhall \
+    cargo build --release --locked -p guildhall-host -p guildhall-cli --features guildhall-host/kubernetes --bin agent-host --bin guildhall \
     && install -D -t /out target/release/agent-host target/release/guildhall
 
 FROM build AS build-examples

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -92,7 +93,7 @@ class Ours:
         return time.perf_counter() - began
 
     def batch(self, guilds: list[GuildSpec]) -> float:
-        return _batch(self.engine, self._workload, guilds)
+        return _batch(lambda _: self.engine, self._workload, guilds)
 
     def close(self) -> None:
         self.engine.shutdown()
@@ -103,13 +104,16 @@ def _run(engine: ExecutionEngine, workload: Workload, guild: GuildSpec, agent: A
 
 
 def _batch(
-    engine: ExecutionEngine, workload: Workload, guilds: list[GuildSpec], at_once: int = AT_ONCE
+    engine_of: Callable[[GuildSpec], ExecutionEngine],
+    workload: Workload,
+    guilds: list[GuildSpec],
+    at_once: int = AT_ONCE,
 ) -> float:
     """Seconds until all agents of the guilds are subscribed."""
-    agents = [(guild, agent) for guild in guilds for agent in guild.agents]
+    agents = [(engine_of(guild), guild, agent) for guild in guilds for agent in guild.agents]
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda pair: _run(engine, workload, *pair), agents))
+        list(pool.map(lambda launch: _run(launch[0], workload, *launch[1:]), agents))
     until(lambda: workload.subscribed(guilds, len(agents)))
     return time.perf_counter() - began
 
@@ -208,7 +212,7 @@ def _rates(report: Report, workload: Workload, floor: Floor, with_ray: bool) -> 
     for name, guilds in shapes.items():
         engine = MultiProcessExecutionEngine("bench", "bench", max_processes=BATCH + 1)
         count = 20
-        seconds = _batch(engine, workload, guilds(count), at_once=1)
+        seconds = _batch(lambda _, engine=engine: engine, workload, guilds(count), at_once=1)
         engine.shutdown()
         report.row(f"rustic: multiprocess, a batch of {count}, {name}", count / seconds, "agents/s")
 
@@ -217,26 +221,31 @@ def _ray_rates(report: Report, workload: Workload, shapes: dict[str, Any]) -> di
     import ray
     from rustic_ai.ray.execution.ray_exec_engine import RayExecutionEngine
 
-    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=2 * BATCH)
+    # Ray starts idle workers for each CPU that it is told of, and an agent takes 0.3 of one
+    # unless told otherwise: this lets all of them run on the CPUs that there are.
+    os.environ["RUSTIC_NUM_CPUS_PER_AGENT"] = "0.001"
+    ray.init(include_dashboard=False, log_to_driver=False)
+    # An engine is one guild's: it knows actors by the agent's id alone.
+    engines: dict[str, ExecutionEngine] = {}
+
+    def engine_of(guild: GuildSpec) -> ExecutionEngine:
+        return engines.setdefault(guild.id, RayExecutionEngine(guild.id, "bench"))
+
+    def end_all() -> None:
+        for name in ray.util.list_named_actors(all_namespaces=True):
+            ray.kill(ray.get_actor(**name), no_restart=True)
+
     rates = {}
     try:
-        engine = RayExecutionEngine("bench", "bench")
-        single = []
-        for _ in range(3):
-            guild = workload.guild()
-            began = time.perf_counter()
-            _run(engine, workload, guild, guild.agents[0])
-            until(lambda guild=guild: workload.subscribed([guild], 1))
-            single.append(time.perf_counter() - began)
+        single = [_batch(engine_of, workload, [workload.guild()]) for _ in range(5)]
         report.row("rustic: Ray, one actor, p50", statistics.median(single) * 1000, "ms")
         for name, guilds in shapes.items():
-            rates[name] = BATCH / _batch(engine, workload, guilds(BATCH), at_once=AT_ONCE)
+            end_all()
+            rates[name] = BATCH / _batch(engine_of, workload, guilds(BATCH))
             report.row(f"rustic: Ray, a batch of {BATCH}, {name}", rates[name], "agents/s")
-        before = {pid for pid in children()}
-        memory = [pss(pid) for pid in before if "ray::" in _command(pid) and "IDLE" not in _command(pid)]
-        if memory:
-            report.row("rustic: Ray, memory for each agent (PSS)", statistics.mean(memory), "MB")
-        engine.shutdown()
+        memory = [pss(pid) for pid in children() if _command(pid).startswith("ray::RayAgentWrapper")]
+        report.row("rustic: Ray, memory for each agent (PSS)", statistics.mean(memory), "MB")
+        end_all()
     finally:
         ray.shutdown()
     return rates
@@ -260,7 +269,7 @@ def _memory(report: Report, workload: Workload) -> None:
     report.at_most("rustic: memory for each further agent (PSS), zygote", each, "MB", 12)
     engine = MultiProcessExecutionEngine("bench", "bench", max_processes=2 * BATCH)
     before = sum(pss(pid) for pid in children())
-    _batch(engine, workload, [workload.guild() for _ in range(10)], at_once=1)
+    _batch(lambda _: engine, workload, [workload.guild() for _ in range(10)], at_once=1)
     each = (sum(pss(pid) for pid in children()) - before) / 10
     engine.shutdown()
     report.row("rustic: memory for each agent (PSS), multiprocess", each, "MB")

@@ -296,7 +296,15 @@ impl Host {
         let health = Health::new().await;
         let closing = CancellationToken::new();
         let tls = tls.map(|tls| (tls, config.roles));
-        let serving = server::serve(listener, tls, service, peer, health.clone(), server_ending.clone())?;
+        let serving = server::serve(
+            listener,
+            tls,
+            config.calls_a_second,
+            service,
+            peer,
+            health.clone(),
+            server_ending.clone(),
+        )?;
         let probed = health_listener
             .map(|listener| server::serve_health(listener, health.clone(), server_ending.clone()));
         let metrics = Metrics { supervisor: supervisor.clone(), lease_in_force: in_force.subscribe() };

@@ -27,7 +27,7 @@ use crate::{
     moving::{Drained, Mover},
     replies::Replies,
     server::{
-        Caller,
+        Caller, Identity,
         overload::{Call, Overload},
     },
     supervisor::Supervisor,
@@ -209,8 +209,8 @@ impl AgentHostService for Service {
 
 impl Service {
     fn enter(&self, of: &Extensions) -> Result<Call, Status> {
-        let peer = of.get::<Caller>().and_then(|caller| caller.address);
-        self.overload.enter(peer.map(|peer| peer.ip())).map_err(refuse)
+        let caller = of.get().map_or(Identity::Unknown, Caller::identity);
+        self.overload.enter(caller).map_err(refuse)
     }
 
     fn set_cordoned(&self, cordoned: bool) {

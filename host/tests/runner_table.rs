@@ -30,6 +30,9 @@ fn what_is_wrong_is_said_with_its_place() {
         "[runner.a]\ncommand = \"x\"\nwarm = -1",
         "[runner.a]\ncommand = \"x\"\nwarm_max = 1001",
         "[runner.a]\ncommand = \"x\"\nwarm = 1\ndelivery = \"env\"",
+        "[runner.a]\ncommand = \"x\"\nready_output = \"\"",
+        "[runner.a]\ncommand = \"x\"\nready_output = \"ready\"\nwarm = 1",
+        "[runner.a]\ncommand = \"x\"\nenv = { WHO = \"{{agent_id.name}}\" }",
         "[runner.a]\ncommand = \"x\"\nstart = \"fork\"\nenv = { WHO = \"{{agent_id}}\" }",
     ];
     let mut report = String::new();
@@ -55,6 +58,7 @@ fn every_key_is_read_and_the_order_of_the_file_is_kept() {
         env = { A = "1", B = "{{epoch}}" }
         class_name = "zoo.*"
         delivery = "env"
+        ready_output = "up and running"
         restart = "on-failure"
         ready_timeout = "1m 30s"
         stop_grace = "500ms"

@@ -31,9 +31,11 @@ fn start_with(line: &str, prepare: impl FnOnce(&Path, &mut Command)) -> Started 
     let mut command = Command::new(echo_runner::binary().unwrap());
     command.env("NOTIFY_SOCKET", &notify).env("ECHO_DIR", dir.path());
     prepare(dir.path(), &mut command);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-    Started { child, host, dir }
+    let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut started = Started { child, host, dir };
+    assert_eq!(started.heard(), "X_WAITING=1", "it waits before it has a document");
+    started.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    started
 }
 
 fn document(echo: &str) -> String {

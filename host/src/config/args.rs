@@ -146,6 +146,11 @@ pub struct HostArgs {
     #[arg(long, env = "INSECURE", value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true")]
     pub insecure: String,
 
+    /// Calls that one caller (a certificate, or without TLS an address) may make a second, and
+    /// as many at once; more are refused for a moment. 0 for any number.
+    #[arg(long, env = "CALLS_PER_SECOND", value_name = "N", default_value = "5000")]
+    pub calls_per_second: String,
+
     /// Agents that the host takes at most.
     #[arg(long, env = "MAX_PROCESSES", value_name = "N", default_value = "100")]
     pub max_processes: String,

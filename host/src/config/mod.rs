@@ -8,7 +8,7 @@ mod args;
 mod check;
 mod validate;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use guildhall::{
     host::Consistency,
@@ -44,6 +44,9 @@ impl fmt::Debug for RegistryAddress {
     }
 }
 
+/// Far above what one app asks of one host, and far below what a host can answer.
+const DEFAULT_CALLS_A_SECOND: Option<NonZeroU32> = NonZeroU32::new(5000);
+
 /// What a host is told once, when it starts. Printed without secrets.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -72,6 +75,8 @@ pub struct HostConfig {
     pub tls: Option<TlsFiles>,
     /// What the names in others' certificates stand for.
     pub roles: Roles,
+    /// Calls that one caller may make a second; `None`: any number.
+    pub calls_a_second: Option<NonZeroU32>,
     /// Labels that policies may look at.
     pub labels: BTreeMap<String, String>,
     /// What there is for agents; `None`: what the machine or the container has.
@@ -133,6 +138,7 @@ impl HostConfig {
             metrics_listen: None,
             tls: None,
             roles: Roles::default(),
+            calls_a_second: DEFAULT_CALLS_A_SECOND,
             labels: BTreeMap::new(),
             allocatable: None,
             heartbeat: Duration::from_secs(20),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -139,6 +140,9 @@ impl HostArgs {
             _ => check.duration("OUTAGE_PATIENCE", &self.outage_patience),
         };
 
+        let calls_a_second: Option<u32> =
+            check.parse("CALLS_PER_SECOND", &self.calls_per_second, "a number of calls");
+
         let rebalance = check.parse("REBALANCE", &self.rebalance, "a number of agents").unwrap_or(0);
 
         let policy = PolicyChoice::parse(&self.policy);
@@ -269,6 +273,7 @@ impl HostArgs {
             metrics_listen: metrics_port.map(|port| SocketAddr::new(ip, port)),
             tls,
             roles,
+            calls_a_second: calls_a_second.and_then(NonZeroU32::new),
             labels,
             allocatable,
             heartbeat,

@@ -28,6 +28,7 @@ struct Entry {
     delivery: Delivery,
     #[serde(default)]
     restart: RestartPolicy,
+    ready_output: Option<String>,
     ready_timeout: Option<String>,
     stop_grace: Option<String>,
     watchdog: Option<String>,
@@ -39,6 +40,9 @@ struct Entry {
     warm: u32,
     warm_max: Option<u32>,
 }
+
+/// Bytes of `ready_output`, at most.
+const LONGEST_READY_OUTPUT: usize = 256;
 
 /// Processes of one runner that wait, at most.
 const MOST_WARM: u32 = 1000;
@@ -81,6 +85,17 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
             "must be \"stdin\": with `warm` or `start = \"fork\"` processes are started ahead of launches";
         return Err(wrong("delivery", why.to_owned()));
     }
+    match &entry.ready_output {
+        Some(_) if starts_ahead => {
+            let why = "is for programs that know nothing of hosts: with `warm` or `start = \"fork\"` they say READY=1";
+            return Err(wrong("ready_output", why.to_owned()));
+        }
+        Some(text) if text.is_empty() || text.len() > LONGEST_READY_OUTPUT || text.contains('\n') => {
+            let why = format!("must be a part of one line, of at most {LONGEST_READY_OUTPUT} bytes");
+            return Err(wrong("ready_output", why));
+        }
+        _ => {}
+    }
     let no_host = HostId::new("host").map_err(|error| wrong("env", error.to_string()))?;
     let mut env = BTreeMap::new();
     for (variable, value) in &entry.env {
@@ -104,6 +119,7 @@ fn check(name: String, entry: Entry) -> Result<Runner, RunnerTableError> {
         command: entry.command,
         args: entry.args,
         delivery: entry.delivery,
+        ready_output: entry.ready_output,
         restart: entry.restart,
         handoff: entry.handoff,
         start: entry.start,

@@ -16,6 +16,7 @@
 //!     args = ["-m", "rustic_ai.forge.agent_runner"]
 //!     class_name = "*"
 //!     delivery = "env"
+//!     ready_output = "initialized successfully"
 //!     restart = "always"
 //!     ready_timeout = "60s"
 //!     env = { FORGE_AGENT_CONFIG_JSON = "{{agent_spec}}" }
@@ -97,6 +98,9 @@ pub struct Runner {
     pub delivery: Delivery,
     /// When its agents are started again.
     pub restart: RestartPolicy,
+    /// A text that its agents write when they are ready, for programs that do not say
+    /// `READY=1`.
+    pub ready_output: Option<String>,
     /// How long its agents may take to become ready; the host's default if none.
     pub ready_timeout: Option<Duration>,
     /// How long its agents have to stop; the host's default if none.
@@ -126,6 +130,7 @@ impl Runner {
             class_name: Some(ClassPattern::new("*")),
             delivery: Delivery::default(),
             restart: RestartPolicy::default(),
+            ready_output: None,
             ready_timeout: None,
             stop_grace: None,
             watchdog: None,

@@ -1,10 +1,12 @@
-//! Values of variables with places for what a launch says: `{{guild_id}}`.
+//! Values of variables with places for what a launch says: `{{guild_id}}`, or a part of a
+//! JSON document: `{{messaging.backend_class}}`.
 //!
 //! Read once, when the table is loaded, so that a misspelt place is an error of
 //! the operator at the start and not of a user later.
 
 use guildhall::ids::{AgentKey, Epoch, HostId};
-use guildhall::launch::Launch;
+use guildhall::launch::{Json, Launch};
+use serde_json::Value;
 
 use crate::launch_document;
 
@@ -26,6 +28,23 @@ enum Place {
     ClassName,
     Epoch,
     HostId,
+}
+
+impl Place {
+    /// What it stands for, if that is JSON with parts.
+    fn json(self, launch: &Launch) -> Option<&Json> {
+        match self {
+            Self::AgentSpec => Some(&launch.agent_spec),
+            Self::GuildSpec => Some(&launch.guild_spec),
+            Self::Messaging => Some(&launch.messaging),
+            Self::ClientProperties => Some(&launch.client_properties),
+            _ => None,
+        }
+    }
+
+    fn has_parts(self) -> bool {
+        matches!(self, Self::AgentSpec | Self::GuildSpec | Self::Messaging | Self::ClientProperties)
+    }
 }
 
 const PLACES: [(&str, Place); 15] = [
@@ -50,6 +69,8 @@ const PLACES: [(&str, Place); 15] = [
 enum Part {
     Text(String),
     Place(Place),
+    /// The value that stands under these names.
+    Within(Place, Vec<String>),
 }
 
 /// The text may be a secret, and tables are logged, so only the places are shown.
@@ -58,6 +79,7 @@ impl std::fmt::Debug for Part {
         match self {
             Self::Text(_) => f.write_str("…"),
             Self::Place(place) => place.fmt(f),
+            Self::Within(place, path) => write!(f, "{place:?}.{}", path.join(".")),
         }
     }
 }
@@ -98,12 +120,11 @@ impl Template {
             let Some((name, after)) = after.split_once("}}") else {
                 return Err(TemplateError::NotClosed { rest: format!("{{{{{after}") });
             };
-            let place = PLACES.iter().find(|(known, _)| *known == name.trim()).map(|(_, place)| *place);
-            let place = place.ok_or_else(|| TemplateError::Unknown { name: name.trim().to_owned() })?;
+            let place = place(name.trim())?;
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            parts.push(Part::Place(place));
+            parts.push(place);
             rest = after;
         }
         if !rest.is_empty() {
@@ -118,7 +139,7 @@ impl Template {
         let text = |part: &Part| match part {
             Part::Text(text) => Some(text.clone()),
             Part::Place(Place::HostId) => Some(host.to_string()),
-            Part::Place(_) => None,
+            Part::Place(_) | Part::Within(..) => None,
         };
         self.parts.iter().map(text).collect()
     }
@@ -130,6 +151,11 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(text) => value.push_str(text),
+                Part::Within(place, path) => {
+                    if let Some(json) = place.json(launch) {
+                        value.push_str(&within(json, path));
+                    }
+                }
                 Part::Place(place) => match place {
                     Place::LaunchDocument => value.push_str(&launch_document::render(launch, epoch, host)),
                     Place::AgentSpec => value.push_str(launch.agent_spec.as_str()),
@@ -153,6 +179,29 @@ impl Template {
     }
 }
 
+fn place(name: &str) -> Result<Part, TemplateError> {
+    let unknown = || TemplateError::Unknown { name: name.to_owned() };
+    let mut path = name.split('.').map(str::to_owned);
+    let first = path.next().unwrap_or_default();
+    let (_, place) = PLACES.iter().find(|(known, _)| *known == first).ok_or_else(unknown)?;
+    let path: Vec<String> = path.collect();
+    match &path[..] {
+        [] => Ok(Part::Place(*place)),
+        _ if place.has_parts() && !path.contains(&String::new()) => Ok(Part::Within(*place, path)),
+        _ => Err(unknown()),
+    }
+}
+
+/// Texts as they are, other values as JSON; nothing for what is not there.
+fn within(json: &Json, path: &[String]) -> String {
+    let document: Value = serde_json::from_str(json.as_str()).unwrap_or_default();
+    match path.iter().try_fold(&document, |value, name| value.get(name)) {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +217,9 @@ mod tests {
         assert_eq!(fill(""), "");
         assert_eq!(fill("{{guild_id}}/{{ agent_id }}@{{epoch}} on {{host_id}}."), "g1/a1@7 on h1.");
         assert_eq!(fill("{{agent_spec}}"), r#"{"id":"a1"}"#);
+        assert_eq!(fill("{{agent_spec.id}}"), "a1");
+        assert_eq!(fill(r#"{"r": {{guild_spec.ratio}}}"#), r#"{"r": 1.5}"#);
+        assert_eq!(fill("<{{messaging.backend_class.name}}>"), "<>");
         for (name, _) in PLACES {
             assert!(!fill(&format!("x{{{{{name}}}}}")).is_empty());
         }
@@ -180,6 +232,8 @@ mod tests {
         for (text, wanted) in [
             ("{{guild}}", unknown("guild")),
             ("{{}}", unknown("")),
+            ("{{guild_id.name}}", unknown("guild_id.name")),
+            ("{{messaging.}}", unknown("messaging.")),
             ("{{{epoch}}}", unknown("{epoch")),
             ("a {{", not_closed("{{")),
             ("{{epoch}} {{epoch}", not_closed("{{epoch}")),

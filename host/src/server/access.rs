@@ -1,4 +1,4 @@
-//! Who may call what.
+//! Who may call what, and how often.
 //!
 //! With TLS each connection comes with the names of the caller's certificate, and the
 //! operator says which names have which role. Without TLS nobody can be told from anybody,
@@ -6,15 +6,17 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::{Either, Ready, ready};
-use guildhall::transport::NamePattern;
+use guildhall::{transport::NamePattern, wire};
 use tonic::Status;
 use tower::{Layer, Service};
+
+use super::{SERVICE, rate::Rate};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,15 +135,51 @@ pub(crate) struct Caller {
     pub(crate) names: Option<Arc<[String]>>,
 }
 
+impl Caller {
+    pub(crate) fn identity(&self) -> Identity {
+        match (&self.names, self.address) {
+            (Some(names), _) => Identity::Names(Arc::clone(names)),
+            (None, Some(address)) => Identity::Address(address.ip()),
+            (None, None) => Identity::Unknown,
+        }
+    }
+}
+
+/// Whose calls a limit counts together: those of a certificate, or else of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    Names(Arc<[String]>),
+    Address(IpAddr),
+    Unknown,
+}
+
 /// Checks each call before it is decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLayer {
     roles: Arc<Roles>,
+    rate: Option<Rate>,
 }
 
 impl AccessLayer {
-    pub(crate) fn new(roles: Roles) -> Self {
-        Self { roles: Arc::new(roles) }
+    /// Without a rate callers may call as often as they like.
+    pub(crate) fn new(roles: Roles, rate: Option<Rate>) -> Self {
+        Self { roles: Arc::new(roles), rate }
+    }
+
+    fn check(&self, caller: Option<&Caller>, path: &str) -> Result<(), Status> {
+        let Some(caller) = caller else { return Ok(()) };
+        if let Some(names) = &caller.names {
+            self.roles.check(names, path).inspect_err(|refused| {
+                tracing::warn!(call = path, reason = refused.message(), "refused");
+            })?;
+        }
+        match &self.rate {
+            // Not probes, and not what hosts have to tell each other.
+            Some(rate) if path.trim_start_matches('/').starts_with(SERVICE) => {
+                rate.admit(&caller.identity()).map_err(wire::fault_to_status)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -149,7 +187,7 @@ impl<S> Layer<S> for AccessLayer {
     type Service = Access<S>;
 
     fn layer(&self, inner: S) -> Access<S> {
-        Access { inner, roles: Arc::clone(&self.roles) }
+        Access { inner, checks: self.clone() }
     }
 }
 
@@ -157,7 +195,7 @@ impl<S> Layer<S> for AccessLayer {
 #[derive(Clone, Debug)]
 pub(crate) struct Access<S> {
     inner: S,
-    roles: Arc<Roles>,
+    checks: AccessLayer,
 }
 
 impl<S, B, A> Service<http::Request<B>> for Access<S>
@@ -174,13 +212,9 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let names = request.extensions().get::<Caller>().and_then(|caller| caller.names.clone());
-        match names.map(|names| self.roles.check(&names, request.uri().path())) {
-            None | Some(Ok(())) => Either::Left(self.inner.call(request)),
-            Some(Err(refused)) => {
-                tracing::warn!(call = request.uri().path(), reason = refused.message(), "refused");
-                Either::Right(ready(Ok(refused.into_http())))
-            }
+        match self.checks.check(request.extensions().get(), request.uri().path()) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(refused) => Either::Right(ready(Ok(refused.into_http()))),
         }
     }
 }

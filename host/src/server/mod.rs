@@ -6,9 +6,10 @@ mod health;
 mod listener;
 pub(crate) mod metrics;
 pub(crate) mod overload;
+mod rate;
 mod unreadable;
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use guildhall::{launch::MAX_LAUNCH_BYTES, transport::Tls};
 use guildhall_proto::{
@@ -26,9 +27,14 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tower::util::MapResponseLayer;
 use tracing::{error, info};
 
-use self::access::AccessLayer;
+use governor::clock::MonotonicClock;
+
 pub use self::access::{Role, Roles};
-pub(crate) use self::{access::Caller, health::Health};
+use self::{access::AccessLayer, rate::Rate};
+pub(crate) use self::{
+    access::{Caller, Identity},
+    health::Health,
+};
 use crate::{peer_service::Peer, service::Service};
 
 /// Largest request of another host, bytes: ids, leases and a policy's name.
@@ -55,19 +61,21 @@ const SERVICE: &str = <AgentHostServiceServer<Service> as NamedService>::NAME;
 pub(crate) fn serve(
     listener: TcpListener,
     tls: Option<(Tls, Roles)>,
+    calls_a_second: Option<NonZeroU32>,
     service: Service,
     peer: Peer,
     health: Health,
     ending: CancellationToken,
 ) -> Result<impl Future<Output = ()>, tonic_reflection::server::Error> {
     let (tls, roles) = tls.unzip();
+    let rate = calls_a_second.map(|calls| Rate::new(calls, MonotonicClock));
     let service = AgentHostServiceServer::new(service).max_decoding_message_size(MAX_LAUNCH_BYTES);
     let peer = PeerServiceServer::new(peer).max_decoding_message_size(MAX_PEER_REQUEST_BYTES);
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WITHIN))
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
-        .layer(AccessLayer::new(roles.unwrap_or_default()))
+        .layer(AccessLayer::new(roles.unwrap_or_default(), rate))
         .add_service(health.service())
         .add_service(reflection()?)
         .add_service(peer)

@@ -48,13 +48,26 @@ impl Output {
         })
     }
 
+    /// Looks for a text in what is written, until it was there once.
+    pub(super) fn look_for(&mut self, text: &str) {
+        self.stdout.sought = Some(Sought::new(text));
+        self.stderr.sought = Some(Sought::new(text));
+    }
+
     /// Waits for output and takes a bounded part of it; pending when both streams
-    /// have ended. Dropping the future loses nothing.
-    pub(super) async fn pump(&mut self, agent: &Source<'_>) {
+    /// have ended. Answers whether what is looked for was in it. Dropping the future loses
+    /// nothing.
+    pub(super) async fn pump(&mut self, agent: &Source<'_>) -> bool {
         tokio::select! {
             () = self.stdout.readable() => self.stdout.take_chunk(agent, None),
             () = self.stderr.readable() => self.stderr.take_chunk(agent, Some(&mut self.tail)),
         }
+        let found = [&self.stdout, &self.stderr].iter().any(|stream| stream.has_found());
+        if found {
+            self.stdout.sought = None;
+            self.stderr.sought = None;
+        }
+        found
     }
 
     /// Takes what a process that has ended left in the pipes, without waiting for a
@@ -86,12 +99,13 @@ struct Stream {
     /// `None` after its end.
     pipe: Option<pipe::Receiver>,
     lines: Lines,
+    sought: Option<Sought>,
 }
 
 impl Stream {
     fn new(name: &'static str, pipe: OwnedFd) -> io::Result<Self> {
         let pipe = Some(pipe::Receiver::from_owned_fd(pipe)?);
-        Ok(Self { name, pipe, lines: Lines::new(Instant::now()) })
+        Ok(Self { name, pipe, lines: Lines::new(Instant::now()), sought: None })
     }
 
     async fn readable(&self) {
@@ -99,6 +113,10 @@ impl Stream {
             Some(pipe) if pipe.readable().await.is_ok() => {}
             _ => std::future::pending().await,
         }
+    }
+
+    fn has_found(&self) -> bool {
+        self.sought.as_ref().is_some_and(|sought| sought.found)
     }
 
     fn take_chunk(&mut self, agent: &Source<'_>, tail: Option<&mut Tail>) {
@@ -138,9 +156,34 @@ impl Stream {
         if let Some(tail) = tail {
             tail.push(chunk);
         }
+        if let Some(sought) = &mut self.sought {
+            sought.look(chunk);
+        }
         if tracing::enabled!(target: "agent", tracing::Level::INFO) {
             self.lines.push(chunk, Instant::now(), &mut |event| event.log(agent, self.name));
         }
+    }
+}
+
+/// A text that is looked for in a stream.
+#[derive(Debug)]
+struct Sought {
+    text: Vec<u8>,
+    /// The end of what came, which may be the text's beginning.
+    before: Vec<u8>,
+    found: bool,
+}
+
+impl Sought {
+    fn new(text: &str) -> Self {
+        Self { text: text.into(), before: Vec::new(), found: false }
+    }
+
+    fn look(&mut self, chunk: &[u8]) {
+        self.before.extend_from_slice(chunk);
+        self.found |= self.before.windows(self.text.len()).any(|part| part == self.text);
+        let may_begin = self.before.len().min(self.text.len() - 1);
+        self.before.drain(..self.before.len() - may_begin);
     }
 }
 
@@ -310,6 +353,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_is_found_wherever_the_chunks_end(
+            text in "[ab]{1,4}", written in "[ab]{0,40}", size in 1usize..10
+        ) {
+            let mut sought = Sought::new(&text);
+            written.as_bytes().chunks(size).for_each(|chunk| sought.look(chunk));
+            prop_assert_eq!(sought.found, written.contains(&text));
+            prop_assert!(sought.before.len() < text.len());
+        }
+
         #[test]
         fn chunks_do_not_matter(text in "[ab\n]{0,200}", sizes in prop::collection::vec(1usize..20, 1..20)) {
             let start = Instant::now();

@@ -1,5 +1,7 @@
 //! What the API server says of the manifests.
 
+use std::path::Path;
+
 use guildhall_kubernetes::{Cluster, sandboxed};
 
 use crate::setup::overlay;
@@ -16,6 +18,7 @@ fn every_overlay_is_taken_as_it_is() {
         cluster.kubectl().apply(&namespace).unwrap();
         for name in ["dev", "production", "production-emptiest-first", "mtls"] {
             let objects = cluster.kubectl().kustomize(&overlay(name)).unwrap();
+            compare(name, &objects);
             let (ours, others): (Vec<&str>, Vec<&str>) = objects.split("\n---\n").partition(|object| {
                 !OF_OTHERS.iter().any(|group| object.contains(&format!("apiVersion: {group}")))
             });
@@ -28,4 +31,15 @@ fn every_overlay_is_taken_as_it_is() {
         let wrong = namespace.replace("metadata:", "metadata:\n  lables: {}");
         cluster.kubectl().apply(&wrong).unwrap_err();
     });
+}
+
+/// What other tests read is current. With `UPDATE_RENDERED` set it is written anew.
+fn compare(overlay: &str, objects: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rendered");
+    let file = folder.join(format!("{overlay}.yaml"));
+    if std::env::var_os("UPDATE_RENDERED").is_some() {
+        std::fs::write(&file, objects).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept == objects, "{} is not current: set UPDATE_RENDERED", file.display());
 }

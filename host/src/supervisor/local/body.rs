@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     super::{
         incarnation::{Body, Sign},
-        notify::NotifySocket,
+        notify::{Notice, NotifySocket},
         output::{Output, Source},
     },
     process::{Exit, Leader, Process},
@@ -56,7 +56,7 @@ impl Idle {
             tokio::select! {
                 () = self.process.ended() => return Sign::Ended,
                 notice = self.notify.notice() => return Sign::Notice(notice),
-                () = self.output.pump(source) => {}
+                _ = self.output.pump(source) => {}
             }
         }
     }
@@ -89,7 +89,11 @@ impl Body for LocalBody {
                 () = self.process.ended() => return Sign::Ended,
                 notice = self.notify.notice() => return Sign::Notice(notice),
                 () = self.stdin.progress() => {}
-                () = self.output.pump(source) => {}
+                is_ready = self.output.pump(source) => {
+                    if is_ready {
+                        return Sign::Notice(Notice::READY);
+                    }
+                }
             }
         }
     }

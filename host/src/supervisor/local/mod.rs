@@ -104,7 +104,10 @@ impl Base {
             Some(pipe) => Stdin::deliver(pipe, launch_document::render(launch, epoch, &self.host) + "\n")?,
             None => Stdin::Closed,
         };
-        let output = Output::new(process.stdout, process.stderr)?;
+        let mut output = Output::new(process.stdout, process.stderr)?;
+        if let Some(text) = &runner.ready_output {
+            output.look_for(text);
+        }
         Ok(LocalBody { process: Process::new(process.leader)?, stdin, output, notify })
     }
 }

@@ -226,7 +226,7 @@ impl Keeper {
                 // A child that nobody has heard of yet would be left.
                 () = self.closing.cancelled(), if pending.is_none() => return Ok(()),
                 () = process.ended() => return Err(io::Error::other("it has ended")),
-                () = output.pump(source) => {}
+                _ = output.pump(source) => {}
                 bytes = socket.recv(&mut packet) => match bytes? {
                     0 => return Err(io::Error::other("it has closed its socket")),
                     bytes => {

@@ -1,19 +1,28 @@
 """Which classes a launch may name.
 
-Rustic AI imports what a spec names: the agent's class, its dependencies' resolvers, the
-messaging backend, the client, tools in properties. To import a module is to run its code,
-so only names that match a pattern of the operator's are imported.
+Rustic AI imports what a spec names. To import a module is to run its code, so only names
+that match a pattern of the operator's are imported. These are all the places where Rustic
+AI 1.4 turns text into an import, and how each is checked:
 
-The check stands before Rustic AI's own function that turns a name into a class, which it
-uses for everything but the messaging backend, and before that one. What a class imports
-by itself is its own affair. Nothing is unpickled by this package.
+- `get_class_from_name`, by which it finds agents (the guild's others too), dependencies'
+  resolvers, clients and the stores they track messages in, state managers, engines of
+  guilds that an agent launches, plugins of a knowledge base, and models to extract from
+  texts: replaced by one that checks first.
+- `path_to_cls` of `ModelClass`, the parameters of a tool: its import checks first.
+- `MessagingConfig.get_storage` and `validate_config`, the messaging backend: replaced by
+  ones that check first.
+
+What an allowed class imports by itself is its own affair: one whose work is to run code
+that it is sent does so. Nothing is unpickled by this package.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 DEFAULT = ("rustic_ai.*",)
@@ -47,10 +56,14 @@ class AllowList:
 
     def guard(self) -> None:
         """Has Rustic AI import by name only what is allowed, from now on."""
+        self._guard_classes()
+        self._guard_models()
+        self._guard_backends()
+
+    def _guard_classes(self) -> None:
         from rustic_ai.core.utils import basic_class_utils
 
-        original = getattr(basic_class_utils.get_class_from_name, "__wrapped__", None)
-        original = original or basic_class_utils.get_class_from_name
+        original = _unguarded(basic_class_utils.get_class_from_name)
 
         def get_class_from_name(full_class_name: str) -> type:
             self.check(full_class_name)
@@ -64,3 +77,41 @@ class AllowList:
             names: dict[str, Any] = getattr(module, "__dict__", {})
             if id(names.get("get_class_from_name")) in unguarded:
                 names["get_class_from_name"] = get_class_from_name
+
+    def _guard_models(self) -> None:
+        from rustic_ai.core.utils import model_class
+
+        # Pydantic has the function itself already, so it is what the function calls that
+        # is changed.
+        model_class.importlib = SimpleNamespace(import_module=lambda name: _Unopened(name, self))
+
+    def _guard_backends(self) -> None:
+        from rustic_ai.core.messaging import MessagingConfig
+
+        for name in ("get_storage", "validate_config"):
+            setattr(MessagingConfig, name, self._checked_backend(_unguarded(getattr(MessagingConfig, name))))
+
+    def _checked_backend(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def checked(config: Any) -> Any:
+            self.check(f"{config.backend_module}.{config.backend_class}")
+            return original(config)
+
+        checked.__wrapped__ = original  # type: ignore[attr-defined]
+        return checked
+
+
+class _Unopened:
+    """A module that is imported when something allowed is asked of it."""
+
+    def __init__(self, name: str, allow: AllowList) -> None:
+        self._name = name
+        self._allow = allow
+
+    def __getattr__(self, name: str) -> Any:
+        self._allow.check(f"{self._name}.{name}")
+        return getattr(importlib.import_module(self._name), name)
+
+
+def _unguarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    original: Callable[..., Any] = getattr(function, "__wrapped__", function)
+    return original

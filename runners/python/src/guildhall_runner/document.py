@@ -34,6 +34,7 @@ class Document:
     """Empty as `messaging`."""
     client_properties: dict[str, Any]
     default_topic: str
+    """Rustic AI's engines take it and make nothing of it: an agent's topics are its spec's."""
 
 
 def parse(line: bytes) -> Document:
@@ -42,9 +43,11 @@ def parse(line: bytes) -> Document:
     Raises:
         DocumentError: says which field is missing or wrong.
     """
+    if len(line) > MAX_BYTES:
+        raise DocumentError(f"the launch document is longer than {MAX_BYTES} bytes")
     try:
         fields = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         where = f" at byte {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise DocumentError(f"the launch document is not JSON{where}") from None
     if not isinstance(fields, dict):
@@ -59,13 +62,21 @@ def parse(line: bytes) -> Document:
         host_id=_field(fields, "host_id", str),
     )
     agent_spec = _field(fields, "agent_spec", dict)
+    guild_spec = _field(fields, "guild_spec", dict)
     _field(agent_spec, "class_name", str, within="agent_spec.")
+    # Rustic AI addresses an agent by what the specs say, and would make up what they do not.
+    for name, spec, known in (
+        ("agent_spec.id is not agent_id", agent_spec, launch.agent_id),
+        ("guild_spec.id is not guild_id", guild_spec, launch.guild_id),
+    ):
+        if spec.setdefault("id", known) != known:
+            raise DocumentError(name)
     return Document(
         launch=launch,
         organization_id=_field(fields, "organization_id", str),
         machine_id=_field(fields, "machine_id", int),
         agent_spec=agent_spec,
-        guild_spec=_field(fields, "guild_spec", dict),
+        guild_spec=guild_spec,
         messaging=_field(fields, "messaging", dict),
         client_type=_field(fields, "client_type", str),
         client_properties=_field(fields, "client_properties", dict),

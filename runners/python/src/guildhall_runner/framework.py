@@ -7,31 +7,52 @@ import functools
 import importlib
 import importlib.metadata
 import os
+import threading
 from collections.abc import Sequence
 
 from guildhall_runner import rehearsal
 
-_MODULES = (
+_NEEDED = (
     "rustic_ai.core.guild.builders",
-    "rustic_ai.core.guild.execution.agent_wrapper",
-    "rustic_ai.core.messaging.client.message_tracking_client",
-    "rustic_ai.core.messaging.client.simple_client",
-    "rustic_ai.core.messaging.backend.in_memory_backend",
-    "rustic_ai.core.agents.testutils.echo_agent",
+    "rustic_ai.core.guild.execution.utils",
     # Of the standard library, and found only when a name is looked up.
     "encodings.idna",
     "guildhall_runner.agent",
 )
 
+_USED_BY_MANY = (
+    "rustic_ai.core.messaging.client.message_tracking_client",
+    "rustic_ai.core.messaging.backend.in_memory_backend",
+    "rustic_ai.core.agents.testutils.echo_agent",
+)
+
 _WHERE_INSTALLED = ("rustic_ai.redis.messaging.backend",)
 
 
-def prepare(preload: Sequence[str] = ()) -> None:
-    """Imports the framework and `preload`, and has it make what it makes on first use."""
+class PreloadError(Exception):
+    """A module of the operator's that cannot be imported."""
+
+
+def prepare(preload: Sequence[str] = (), is_ahead: bool = True) -> None:
+    """Imports the framework and `preload`. Ahead of a launch, there is time for what not all
+    agents need, and to have the framework make what it makes on first use.
+
+    Raises:
+        PreloadError: when one of `preload` cannot be imported.
+    """
     # Clients of Redis ask for their own version each time, which reads and parses files: 3 ms
     # of an agent's start. What is installed does not change while a process runs.
     importlib.metadata.version = functools.cache(importlib.metadata.version)
-    for module in (*_MODULES, *preload):
+    for module in _NEEDED:
+        importlib.import_module(module)
+    for module in preload:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise PreloadError(f"--preload {module}: {type(error).__name__}: {error}") from error
+    if not is_ahead:
+        return
+    for module in _USED_BY_MANY:
         importlib.import_module(module)
     for module in _WHERE_INSTALLED:
         with contextlib.suppress(ImportError):
@@ -51,11 +72,12 @@ def prepare(preload: Sequence[str] = ()) -> None:
 
 
 def threads() -> list[str]:
-    """The threads that this process has besides its main one, by the names that the
-    system has for them."""
+    """The threads that this process has besides its main one: by the names that Python has
+    for them, or those that the system has for what a library started by itself."""
+    pythons = {thread.native_id: thread.name for thread in threading.enumerate()}
     names = []
-    for thread in os.listdir("/proc/self/task"):
-        if int(thread) != os.getpid():
-            with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as comm:
-                names.append(comm.read().strip())
+    for number in map(int, os.listdir("/proc/self/task")):
+        if number != os.getpid():
+            with contextlib.suppress(OSError), open(f"/proc/self/task/{number}/comm") as comm:
+                names.append(pythons.get(number) or f"{comm.read().strip()} (not Python's)")
     return names

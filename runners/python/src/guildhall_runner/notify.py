@@ -5,6 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
+
+PATIENCE = 5
+"""Seconds that a word which must arrive waits for room in the host's queue, which may have
+as few as ten places."""
 
 
 class Notifier:
@@ -17,13 +22,23 @@ class Notifier:
         self._socket: socket.socket | None = None
         if path:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
+            # Python's own timeout asks whether there is room, which a socket that is not
+            # connected always says.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", PATIENCE, 0))
 
     def send(self, *lines: str) -> None:
-        """Sends lines like `READY=1`. A host that is gone or busy does not hold an agent up."""
+        """Sends lines like `STATUS=…`. A host that is busy does not hold an agent up: then
+        they are lost, and others will follow."""
+        self._send(lines, socket.MSG_DONTWAIT)
+
+    def send_surely(self, *lines: str) -> None:
+        """Sends lines like `READY=1`, which are said once. A host that is gone misses them."""
+        self._send(lines, 0)
+
+    def _send(self, lines: tuple[str, ...], flags: int) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                self._socket.sendto("\n".join(lines).encode(), self._address)
+                self._socket.sendto("\n".join(lines).encode(), flags, self._address)
 
 
 def watchdog_interval() -> float | None:

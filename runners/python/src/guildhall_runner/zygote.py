@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import dataclasses
 import gc
 import json
 import os
@@ -19,8 +20,10 @@ import random
 import signal
 import socket
 import sys
+import time
 from typing import Any, NoReturn
 
+from guildhall_runner import pages
 from guildhall_runner.framework import threads
 
 MAX_PACKET = 64 * 1024
@@ -50,31 +53,75 @@ def serve() -> None:
         host = None
     if host is None or (host.family, host.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         _refuse("--zygote is for hosts: standard input must be a Unix socket for packets")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What is in a buffer now would be written by each child.
+    sys.stdout.flush()
+    sys.stderr.flush()
     gc.collect()
     # What is here now is everybody's: no collection may write to it, which would copy it.
     gc.freeze()
     gc.disable()
-    host.send(json.dumps({"ready": True, "pid": os.getpid()}).encode())
+    pages.collapse()
+    _send(host, {"ready": True, "pid": os.getpid(), "rss_bytes": _rss_bytes()})
     while True:
-        packet, control, _, _ = host.recvmsg(MAX_PACKET, socket.CMSG_SPACE(3 * 4), socket.MSG_CMSG_CLOEXEC)
+        # One byte more than may come tells a packet that is cut off.
+        packet, control, flags, _ = host.recvmsg(
+            MAX_PACKET + 1, socket.CMSG_SPACE(3 * 4), socket.MSG_CMSG_CLOEXEC
+        )
         if not packet:
             os._exit(0)
-        request: dict[str, Any] = json.loads(packet)
         descriptors = _descriptors(control)
-        answer: dict[str, Any] = {"fork": request["fork"]}
+        answer: dict[str, Any] = {"fork": None}
         try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(packet) > MAX_PACKET:
+                raise ValueError(f"a packet has at most {MAX_PACKET} bytes and three descriptors")
+            request = _request(packet, answer)
             pid = _fork(request, descriptors)
             if pid is None:
                 # Its standard input has that number now.
                 host.detach()
                 return
             answer["pid"] = pid
-        except OSError as error:
+        except (OSError, ValueError) as error:
             answer["error"] = str(error)
         for descriptor in descriptors:
             os.close(descriptor)
+        _send(host, answer)
+
+
+def _send(host: socket.socket, answer: dict[str, Any]) -> None:
+    try:
         host.send(json.dumps(answer).encode())
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)
+
+
+def _rss_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Request:
+    env: dict[str, str]
+    host_pid: int
+    """0 when the host does not say."""
+
+
+def _request(packet: bytes, answer: dict[str, Any]) -> _Request:
+    """Reads a request while a mistake in it is still the zygote's to answer, and puts its
+    number into the answer."""
+    match json.loads(packet):
+        case {"fork": int(number), **fields}:
+            answer["fork"] = number
+        case _:
+            raise ValueError("a request has a number, fork")
+    env, host_pid = fields.get("env"), fields.get("host_pid", 0)
+    if not isinstance(env, dict) or not isinstance(host_pid, int):
+        raise ValueError("a request has variables, env, and may have a number, host_pid")
+    for name, value in env.items():
+        if not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"{name!r} is no variable")
+    return _Request(env, host_pid)
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -91,7 +138,7 @@ def _descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
     return list(received)
 
 
-def _fork(request: dict[str, Any], descriptors: list[int]) -> int | None:
+def _fork(request: _Request, descriptors: list[int]) -> int | None:
     """Answers with the child's pid, and in the child with `None`."""
     if len(descriptors) != 3:
         raise OSError(f"three descriptors are needed, there are {len(descriptors)}")
@@ -104,8 +151,12 @@ def _fork(request: dict[str, Any], descriptors: list[int]) -> int | None:
     ack, child_ack = os.pipe2(os.O_CLOEXEC)
     pid = _clone()
     if pid == 0:
-        _become(request, descriptors, keep=child_ack)
-        os.close(child_ack)
+        # From here on this is another process, and must not go back to serve as the zygote.
+        try:
+            _become(request, descriptors, keep=child_ack)
+            os.close(child_ack)
+        except BaseException as error:
+            _refuse(f"a forked child: {error}")
         return None
     os.close(child_ack)
     # Ends when the child leads its session, or is dead.
@@ -137,18 +188,20 @@ def _clone() -> int:
     return pid
 
 
-def _become(request: dict[str, Any], descriptors: list[int], keep: int) -> None:
+def _become(request: _Request, descriptors: list[int], keep: int) -> None:
     """Makes the child what an execution would have made it."""
     os.setsid()
     _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != request.get("host_pid", os.getppid()):
+    # One that died before that cannot kill.
+    if request.host_pid and os.getppid() != request.host_pid:
         os._exit(0)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.closerange(3, keep)
     os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
-    os.environ.update(request["env"])
+    os.environ.update(request.env)
+    time.tzset()
     random.seed()
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
