@@ -69,6 +69,12 @@ class TestRay(OverRedis):
         ray.shutdown()
 
     @pytest.fixture
+    def wait_time(self) -> float:
+        """The test waits ten times this for agents to come up, which `run_agent` does not
+        wait for with Ray."""
+        return 0.6
+
+    @pytest.fixture
     def execution_engine(self) -> str:
         return "rustic_ai.ray.execution.ray_exec_engine.RayExecutionEngine"
 

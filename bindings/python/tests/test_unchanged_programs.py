@@ -38,9 +38,7 @@ def test_forges_runner_runs_an_agent_that_answers(redis_port: int):
     backend = {"redis_client": {"host": "127.0.0.1", "port": redis_port}}
     builder.set_messaging("rustic_ai.redis.messaging.backend", "RedisMessagingBackend", backend)
     echo = AgentBuilder(EchoAgent)
-    builder.add_agent_spec(
-        echo.set_id("echo").set_name("Echo").set_description("Echoes.").build_spec()
-    )
+    builder.add_agent_spec(echo.set_id("echo").set_name("Echo").set_description("Echoes.").build_spec())
     guild = builder.launch("org")
     try:
         probe_spec = AgentBuilder(ProbeAgent).set_id("probe").set_name("Probe").set_description("A probe.")
