@@ -26,12 +26,12 @@ from rustic_ai.core.guild.dsl import GuildSpec
 from rustic_ai.core.guild.execution.execution_engine import ExecutionEngine
 from rustic_ai.core.guild.execution.multiprocess.multiprocess_exec_engine import MultiProcessExecutionEngine
 from rustic_ai.core.messaging import SimpleClient
-from workload import Workload, children, pss, redis_server, until
+from workload import Workload, children, cpu_seconds, pss, redis_server, until
 
 BATCH = 50
 """Agents that are started at once."""
 
-AT_ONCE = 16
+AT_ONCE = BATCH
 """Calls of `run_agent` that an app makes at once in a batch."""
 
 PAUSE = 0.15
@@ -265,24 +265,36 @@ def _memory(report: Report, workload: Workload) -> None:
     before = sum(pss(pid) for pid in children())
     ours.batch([workload.guild() for _ in range(count)])
     each = (sum(pss(pid) for pid in children()) - before) / count
-    ours.close()
     report.at_most("rustic: memory for each further agent (PSS), zygote", each, "MB", 12)
+    report.row("rustic: CPU of an idle agent", _idle_share(2 * count), "%")
+    ours.close()
     engine = MultiProcessExecutionEngine("bench", "bench", max_processes=2 * BATCH)
     before = sum(pss(pid) for pid in children())
     _batch(lambda _: engine, workload, [workload.guild() for _ in range(10)], at_once=1)
     each = (sum(pss(pid) for pid in children()) - before) / 10
-    engine.shutdown()
     report.row("rustic: memory for each agent (PSS), multiprocess", each, "MB")
+    report.row("rustic: CPU of an idle agent, multiprocess", _idle_share(10), "%")
+    engine.shutdown()
+
+
+def _idle_share(agents: int, over: float = 10.0) -> float:
+    """Per cent of a CPU that an agent takes with nothing to do, its part of all others'
+    included."""
+    time.sleep(3)
+    before = cpu_seconds(children())
+    time.sleep(over)
+    return (cpu_seconds(children()) - before) / over / agents * 100
 
 
 def _crowd(report: Report, workload: Workload, agents: int) -> None:
+    before = set(children())
     ours = Ours(workload, "fork", 0, 0)
     guilds = [workload.guild(10) for _ in range(agents // 10)]
     seconds = ours.batch(guilds)
     answers = sum(_echoes(workload, guild) for guild in guilds)
     running = sum(len(ours.engine.get_agents_in_guild(guild.id)) for guild in guilds)
     ours.close()
-    left = len(children())
+    left = len(set(children()) - before)
     report.row(f"rustic: {agents} agents, started at", agents / seconds, "agents/s")
     report.at_least(f"rustic: of {agents} agents, running", running, "", agents)
     report.at_least(f"rustic: of {agents} agents, have answered", answers, "", agents)
