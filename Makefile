@@ -52,10 +52,11 @@ test-kubernetes: redis tools ## Try the manifests, and guilds on their pods, on 
 	KUBEBUILDER_ASSETS="$$(KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh | tail -n 1)" \
 	  $(CARGO) test --release --workspace --test fleet $(ARGS) -- --ignored --test-threads=1 --nocapture
 
-wheel: ## Pack the Python package, target/wheels
+wheel: python-3.13 ## Pack the Python packages, target/wheels
 	$(BUILD) --lib
-	@mkdir -p $(TARGET)/wheels && rm -f $(TARGET)/wheels/guildhall-*.whl
+	@mkdir -p $(TARGET)/wheels && rm -f $(TARGET)/wheels/guildhall*.whl
 	python3 bindings/python/pack.py $(TARGET) $(TARGET)/wheels
+	$(PYTHON_3_13) -m pip wheel -q --no-deps -w $(TARGET)/wheels runners/python
 
 test-rustic: redis wheel rustic-venv ## Real Rustic AI guilds, and Rustic AI's own tests, on Guildhall (Python 3.13). ARGS="-k NAME"
 	$(BUILD) --bin agent-host
@@ -117,9 +118,11 @@ PYTHON_3_13 = $(shell command -v python3.13 >/dev/null && python3.13 -c 'import 
 
 # A virtual environment with what is pinned, and with the packages of this tree. Ray is
 # compared with where it can be installed.
-.PHONY: rustic-venv
-rustic-venv: wheel
+.PHONY: rustic-venv python-3.13
+python-3.13:
 	@test -n "$(PYTHON_3_13)" || { echo "Python 3.13 is needed: install python3.13, or 'uv python install 3.13', or 'pyenv install 3.13'" >&2; exit 1; }
+
+rustic-venv: wheel
 	@test -x $(RUSTIC)/bin/python || $(PYTHON_3_13) -m venv $(RUSTIC)
 	$(RUSTIC)/bin/python -m pip install -q -r runners/python/requirements.txt
 	@$(RUSTIC)/bin/python -m pip install -q -r runners/python/requirements-ray.txt \

@@ -7,11 +7,13 @@ until the agent is subscribed. Nothing here fails a build: a goal that is missed
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,9 +79,16 @@ class Floor:
 class Ours:
     """Guildhall, embedded."""
 
-    def __init__(self, workload: Workload, start: str, warm: int, warm_max: int) -> None:
+    def __init__(
+        self, workload: Workload, start: str, warm: int, warm_max: int, trace: Path | None = None
+    ) -> None:
         self._workload = workload
         runners = guildhall.stock_runners(start=start, warm=warm, warm_max=warm_max)
+        if trace is not None:
+            program = json.dumps(str(Path(__file__).with_name("traced_runner.py")))
+            runners = runners.replace('"-m", "guildhall_runner"', program)
+            assert program in runners
+            os.environ["TRACE_FILE"] = str(trace)
         settings = guildhall.Settings(url=None, runners=runners, capacity=1000)
         self.engine = GuildhallExecutionEngine("bench", "bench", settings)
         # Its fleet, and what it prepares, are there before anything is timed.
@@ -183,6 +192,32 @@ def _latency(report: Report, workload: Workload, times: int) -> Floor:
     report.row("rustic: a bare import of the framework, p50", imports, "ms")
     report.at_most("rustic: run_agent, cold, p50 above a bare import", p50["cold"] - imports, "ms", 100)
     return floor
+
+
+def _spans(report: Report, workload: Workload, times: int) -> None:
+    """Where the time of a start goes, from the app's call to its return."""
+    with tempfile.TemporaryDirectory() as folder:
+        for way, warm in (("forked ahead of need", 4), ("zygote on demand", 0)):
+            trace = Path(folder) / way
+            ours = Ours(workload, "fork", warm, 2 * warm, trace)
+            calls = {}
+            for _ in range(times):
+                guild = workload.guild()
+                began = time.monotonic()
+                ours.one(guild)
+                calls[guild.id] = (began, time.monotonic())
+                time.sleep(PAUSE)
+            ours.close()
+            spans: dict[str, list[float]] = {}
+            for line in trace.read_text().splitlines():
+                start = json.loads(line)
+                if start["guild"] in calls:
+                    began, ended = calls[start["guild"]]
+                    marks = {"call": began} | start["marks"] | {"heard": ended}
+                    for (_, before), (name, after) in itertools.pairwise(marks.items()):
+                        spans.setdefault(name, []).append((after - before) * 1000)
+            for name, taken in spans.items():
+                report.row(f"rustic: of a start, {way}: {name}, p50", statistics.median(taken), "ms")
 
 
 def _rates(report: Report, workload: Workload, floor: Floor, with_ray: bool) -> None:
@@ -341,6 +376,7 @@ def main() -> None:
     with redis_server() as port:
         workload = Workload(port)
         floor = _latency(report, workload, arguments.times)
+        _spans(report, workload, max(8, arguments.times // 3))
         _rates(report, workload, floor, with_ray)
         floor.close()
         _memory(report, workload)

@@ -75,7 +75,7 @@ mod tests {
         }
         let refused = rate.admit(&caller(1)).unwrap_err();
         assert_eq!(refused.reason, FaultReason::Overloaded);
-        assert_eq!(refused.get(RETRY_AFTER_MS), Some("101"));
+        assert_eq!(refused.details[RETRY_AFTER_MS], "101");
         rate.admit(&caller(2)).unwrap();
         let named = Identity::Names(["spiffe://guildhall/engine".to_owned()].into());
         rate.admit(&named).unwrap();
