@@ -4,13 +4,15 @@
 #
 #   agent-host         agent-host and nothing else, not even a shell. Put your runners on top, or
 #                      take the program out of it (COPY --from).
-#   agent-host-python  agent-host beside Python 3, for runners written in Python. The stock runner for
-#                      Rustic AI (runners/python) is not there yet; it will be installed here.
+#   agent-host-python  agent-host beside Python 3 and the stock runner for Rustic AI. Put your agents'
+#                      packages on top.
 #   agent-host-echo    agent-host with the example agent, for a laptop.
 #   guildhall          the operators' command.
 #   run-guild          the example app, for docker-compose.yml.
 #
 #   docker build --target agent-host -t guildhall/agent-host:0.1.0 .
+#
+# `make image` builds agent-host and agent-host-echo without Docker.
 #
 # Builder and images are all of Debian 12: a program runs with the glibc that it was linked
 # against, or a later one. They are not static: the allocator and resolver of musl are
@@ -68,6 +70,8 @@ LABEL org.opencontainers.image.title="agent-host with Python" \
 # Agents' output is read line by line as it comes; the root filesystem may be read-only.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
+RUN --mount=type=bind,source=runners/python,target=/runner,rw \
+    pip install --no-cache-dir --root-user-action=ignore "/runner[redis]"
 COPY --from=build /out/agent-host /usr/local/bin/
 USER 65532:65532
 EXPOSE 50051

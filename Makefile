@@ -9,7 +9,7 @@ ARGS ?=
 KUBERNETES_VERSION ?= 1.37.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench survival chaos fuzz model policies envtest test-kubernetes wheel test-rustic bench-rustic dev-certs setup lint unit doc deny clean
+.PHONY: help demo test bench survival chaos fuzz model policies envtest test-kubernetes image wheel test-rustic bench-rustic dev-certs setup lint unit doc deny clean
 
 help: ## List the tasks
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS='	' read -r task what; do printf '  make %-15s %s\n' "$$task" "$$what"; done
@@ -51,6 +51,12 @@ test-kubernetes: redis tools ## Try the manifests, and guilds on their pods, on 
 	$(BUILD) --bin agent-host --bin echo-runner
 	KUBEBUILDER_ASSETS="$$(KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh | tail -n 1)" \
 	  $(CARGO) test --release --workspace --test fleet $(ARGS) -- --ignored --test-threads=1 --nocapture
+
+image: ## Build the images agent-host and agent-host-echo without Docker, target/image
+	@{ command -v umoci && command -v skopeo && command -v bwrap && command -v strip; } >/dev/null \
+	  || { $(APT) umoci skopeo bubblewrap binutils ca-certificates; }
+	$(BUILD) --bin agent-host --bin echo-runner
+	kubernetes/image.sh $(TARGET)/release $(TARGET)/image
 
 wheel: python-3.13 ## Pack the Python packages, target/wheels
 	$(BUILD) --lib

@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{PersistentVolume, ServiceAccount},
+    authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
+    core::v1::{PersistentVolume, Pod, ServiceAccount},
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -125,15 +125,37 @@ impl Cluster {
     /// # Errors
     /// When there is no such account.
     pub async fn client_of(&self, namespace: &str, account: &str) -> Result<Client> {
+        self.client_with(&self.token(namespace, account, None).await?)
+    }
+
+    /// The same with the token that this very pod has.
+    ///
+    /// # Errors
+    /// When there is no such pod or account.
+    pub async fn client_of_pod(&self, pod: &Pod, account: &str) -> Result<Client> {
+        let namespace = pod.namespace().unwrap_or_default();
+        self.client_with(&self.token(&namespace, account, Some(pod)).await?)
+    }
+
+    fn client_with(&self, token: &str) -> Result<Client> {
         let mut config = self.plane.config_of_a_pod()?;
-        config.auth_info.token = Some(self.token(namespace, account).await?.into());
+        config.auth_info.token = Some(token.to_owned().into());
         Ok(Client::try_from(config)?)
     }
 
-    /// A token of this account.
-    async fn token(&self, namespace: &str, account: &str) -> Result<String> {
+    /// A token of this account, bound to a pod or to none.
+    async fn token(&self, namespace: &str, account: &str, pod: Option<&Pod>) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let hour = TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() };
+        let hour = TokenRequestSpec {
+            expiration_seconds: Some(3600),
+            bound_object_ref: pod.map(|pod| BoundObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                name: pod.metadata.name.clone(),
+                uid: pod.uid(),
+            }),
+            ..TokenRequestSpec::default()
+        };
         let request = TokenRequest { spec: hour, ..TokenRequest::default() };
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         let answer = answer.with_context(|| format!("a token of {account}"))?;

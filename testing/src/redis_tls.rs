@@ -1,6 +1,6 @@
 //! A Redis with TLS.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use crate::{Certificate, RedisServer, StartError};
 
@@ -8,6 +8,7 @@ use crate::{Certificate, RedisServer, StartError};
 #[derive(Debug)]
 pub struct RedisTlsServer {
     server: RedisServer,
+    host: String,
 }
 
 impl RedisTlsServer {
@@ -17,9 +18,31 @@ impl RedisTlsServer {
     /// # Errors
     /// [`StartError`] says what is missing.
     pub fn start(certificate: &Certificate, clients: Option<&Path>) -> Result<Self, StartError> {
+        Self::start_as("127.0.0.1", "localhost", certificate, clients)
+    }
+
+    /// The same at an address of a network of the test's own.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is missing.
+    pub fn start_at(
+        address: IpAddr,
+        certificate: &Certificate,
+        clients: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        let address = address.to_string();
+        Self::start_as(&address, &address, certificate, clients)
+    }
+
+    fn start_as(
+        bind: &str,
+        host: &str,
+        certificate: &Certificate,
+        clients: Option<&Path>,
+    ) -> Result<Self, StartError> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut arguments: Vec<String> =
-            ["--bind", "127.0.0.1", "--port", "0", "--tls-port", "PORT", "--save", "", "--dir", "DIR"]
+            ["--bind", bind, "--port", "0", "--tls-port", "PORT", "--save", "", "--dir", "DIR"]
                 .map(str::to_owned)
                 .into();
         arguments.extend(["--tls-cert-file".to_owned(), text(&certificate.certificate)]);
@@ -29,11 +52,11 @@ impl RedisTlsServer {
             None => arguments.extend(["--tls-auth-clients", "no"].map(str::to_owned)),
         }
         let server = RedisServer::start_bare(arguments, Box::new(|_, _| Ok(())))?;
-        Ok(Self { server })
+        Ok(Self { server, host: host.to_owned() })
     }
 
-    /// Where it listens: `rediss://localhost:PORT`.
+    /// Where it listens: `rediss://HOST:PORT`.
     pub fn url(&self) -> String {
-        format!("rediss://localhost:{}", self.server.port())
+        format!("rediss://{}:{}", self.host, self.server.port())
     }
 }

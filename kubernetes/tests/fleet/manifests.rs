@@ -4,10 +4,7 @@ use std::path::Path;
 
 use guildhall_kubernetes::{Cluster, sandboxed};
 
-use crate::setup::overlay;
-
-/// What a cluster has only with other software: the objects of these groups are left out.
-const OF_OTHERS: [&str; 2] = ["monitoring.coreos.com/", "cert-manager.io/"];
+use crate::setup::{ours, overlay};
 
 #[test]
 #[ignore = "needs a control plane: make test-kubernetes"]
@@ -19,9 +16,7 @@ fn every_overlay_is_taken_as_it_is() {
         for name in ["dev", "production", "production-emptiest-first", "mtls"] {
             let objects = cluster.kubectl().kustomize(&overlay(name)).unwrap();
             compare(name, &objects);
-            let (ours, others): (Vec<&str>, Vec<&str>) = objects.split("\n---\n").partition(|object| {
-                !OF_OTHERS.iter().any(|group| object.contains(&format!("apiVersion: {group}")))
-            });
+            let (ours, others) = ours(&objects);
             let said = cluster.kubectl().apply(&ours.join("\n---\n")).unwrap();
             assert_eq!(said.errors, "", "{name}: the API server warns, as Pod Security does");
             println!("{name}: {} objects are taken, {} are of other software", ours.len(), others.len());

@@ -1,16 +1,23 @@
 //! A guild on the pods of a Deployment.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use guildhall::{
     agent::AgentInfo,
     discovery::{Discovery, KubernetesDiscovery},
-    engine::ExecutionEngine,
+    engine::{ExecutionEngine, GrpcEngine},
     host::HostEvent,
 };
 use guildhall_kubernetes::{Cluster, sandboxed};
-use kube::ResourceExt;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, ResourceExt, api::ListParams};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::setup::{
@@ -39,25 +46,25 @@ fn ids(agents: &[AgentInfo]) -> BTreeSet<String> {
 fn a_guild_runs_on_the_pods_and_is_whole_when_they_come_and_go() {
     sandboxed(async |folder| {
         let cluster = fleet(&folder).await;
+        let three = scale(&cluster, 3).await;
         println!("{}", kubectl(&cluster, &["get", "all,endpointslices", "-o", "wide"]));
-        let engine = engine(&cluster, 2).await;
+        let engine = engine(&cluster, 3).await;
 
-        let two = hosts(&cluster).await;
         let before = run(&engine, "a", 12).await;
-        assert_eq!(before.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 2);
-        until_all_run_on(&engine, 12, &two).await;
+        assert_eq!(before.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 3);
+        until_all_run_on(&engine, 12, &three).await;
 
         // More pods: they are found, and used.
-        let four = scale(&cluster, 4).await;
-        engine.wait_for_hosts(4, LIMIT).await.unwrap();
-        let more = run(&engine, "b", 8).await;
-        assert_eq!(more.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 4);
-        until_all_run_on(&engine, 20, &four).await;
+        let six = scale(&cluster, 6).await;
+        engine.wait_for_hosts(6, LIMIT).await.unwrap();
+        let more = run(&engine, "b", 12).await;
+        assert_eq!(more.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 6);
+        until_all_run_on(&engine, 24, &six).await;
 
         // Fewer: those that go are drained, and nothing is lost.
-        let one = scale(&cluster, 1).await;
-        let after = until_all_run_on(&engine, 20, &one).await;
-        assert_eq!(ids(&after).len(), 20);
+        let two = scale(&cluster, 2).await;
+        let after = until_all_run_on(&engine, 24, &two).await;
+        assert_eq!(ids(&after).len(), 24);
 
         // Others in their place.
         let three = scale(&cluster, 3).await;
@@ -69,8 +76,8 @@ fn a_guild_runs_on_the_pods_and_is_whole_when_they_come_and_go() {
         })
         .await;
         let now = hosts(&cluster).await;
-        let after = until_all_run_on(&engine, 20, &now).await;
-        assert_eq!(ids(&after).len(), 20);
+        let after = until_all_run_on(&engine, 24, &now).await;
+        assert_eq!(ids(&after).len(), 24);
 
         // One that is gone without a word.
         let gone = host_pods(&cluster).await.remove(0);
@@ -81,13 +88,46 @@ fn a_guild_runs_on_the_pods_and_is_whole_when_they_come_and_go() {
         })
         .await;
         let now = hosts(&cluster).await;
-        let after = until_all_run_on(&engine, 20, &now).await;
+        let after = until_all_run_on(&engine, 24, &now).await;
         assert_eq!(ids(&after), ids(&before).union(&ids(&more)).cloned().collect());
         for agent in after {
             engine.stop_agent(&agent.key).await.unwrap();
         }
         assert_eq!(engine.get_agents_in_guild(&guild()).await.unwrap(), []);
     });
+}
+
+/// How often anybody has asked the API server which pods there are, as it counts itself.
+fn asked(cluster: &Cluster) -> Vec<String> {
+    let metrics = kubectl(cluster, &["get", "--raw", "/metrics"]);
+    let counts = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && ["\"LIST\"", "\"GET\""].iter().any(|verb| line.contains(verb))
+            && ["\"endpointslices\"", "\"endpoints\""].iter().any(|what| line.contains(what))
+    });
+    counts.map(str::to_owned).collect()
+}
+
+/// Prints what it costs to know the hosts: asked for each placement, as Guildhall's
+/// predecessor did, and from the map that the watch keeps.
+async fn show_costs(cluster: &Cluster, engine: &GrpcEngine) {
+    let slices: Api<EndpointSlice> =
+        Api::namespaced(cluster.client_of(NAMESPACE, "guildhall-engine").await.unwrap(), NAMESPACE);
+    let of_service = ListParams::default().labels("kubernetes.io/service-name=agent-host");
+    let (mut asking, mut knowing) = (Vec::new(), Vec::new());
+    for _ in 0..300 {
+        let began = Instant::now();
+        assert!(!slices.list(&of_service).await.unwrap().items.is_empty());
+        asking.push(began.elapsed());
+        let began = Instant::now();
+        assert_eq!(engine.hosts().len(), 2);
+        knowing.push(began.elapsed());
+    }
+    println!("| to know the hosts of a placement | p50 | p99 |\n| --- | --- | --- |");
+    for (how, mut taken) in [("ask the API server", asking), ("the map in memory", knowing)] {
+        taken.sort();
+        println!("| {how} | {:.1?} | {:.1?} |", taken[taken.len() / 2], taken[taken.len() * 99 / 100]);
+    }
 }
 
 #[test]
@@ -97,9 +137,14 @@ fn without_the_api_server_agents_are_placed_and_when_it_is_back_pods_are_found()
         let mut cluster = fleet(&folder).await;
         let engine = engine(&cluster, 2).await;
         let two = hosts(&cluster).await;
+        let asked_before = asked(&cluster);
+        run(&engine, "first", 6).await;
+        assert_eq!(asked(&cluster), asked_before, "no decision asks the API server");
+        show_costs(&cluster, &engine).await;
+
         cluster.plane().kill_api_server();
         run(&engine, "a", 6).await;
-        until_all_run_on(&engine, 6, &two).await;
+        until_all_run_on(&engine, 12, &two).await;
         cluster.plane().start_api_server().await.unwrap();
         scale(&cluster, 3).await;
         engine.wait_for_hosts(3, LIMIT).await.unwrap();
@@ -110,8 +155,11 @@ fn without_the_api_server_agents_are_placed_and_when_it_is_back_pods_are_found()
 
 #[test]
 #[ignore = "needs a control plane: make test-kubernetes"]
-fn candidates_have_the_labels_that_the_account_may_read() {
+fn candidates_have_the_labels_that_the_account_may_read_and_what_is_missing_is_said() {
     sandboxed(async |folder| {
+        let log = Log::default();
+        let lines = log.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).init();
         let cluster = fleet(&folder).await;
         let every = Duration::from_millis(200);
         let client = cluster.client_of(NAMESPACE, "guildhall-engine").await.unwrap();
@@ -143,11 +191,63 @@ fn candidates_have_the_labels_that_the_account_may_read() {
         let client = cluster.client_of(NAMESPACE, "default").await.unwrap();
         let refused = KubernetesDiscovery::new(client, NAMESPACE, "agent-host").every(every);
         let mut events = refused.watch();
-        assert!(timeout(Duration::from_secs(3), events.next()).await.is_err(), "it is refused");
+        log.wait_for("bind it to a role with get, list and watch on endpointslices").await;
         let allow = ["create", "rolebinding", "default-too", "--role=guildhall-engine"];
         let account = format!("--serviceaccount={NAMESPACE}:default");
         kubectl(&cluster, &[&allow[..], &[account.as_str()]].concat());
         let event = timeout(LIMIT, events.next()).await.expect("it recovers").unwrap();
         assert!(matches!(event, HostEvent::Snapshot(_) | HostEvent::Changed(_)), "{event:?}");
+
+        // A namespace that there is not has no hosts, says so, and has one when it has one.
+        let nowhere =
+            KubernetesDiscovery::new(cluster.client().clone(), "nowhere", "agent-host").every(every);
+        let mut events = nowhere.watch();
+        log.wait_for("there are no EndpointSlices of the Service agent-host in the namespace nowhere").await;
+        kubectl(&cluster, &["create", "namespace", "nowhere"]);
+        let address = host_pods(&cluster).await[0].status.clone().unwrap().pod_ip.unwrap();
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "agent-host-1",
+                "namespace": "nowhere",
+                "labels": {"kubernetes.io/service-name": "agent-host"},
+            },
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+            "ports": [{"name": "grpc", "port": 50051, "protocol": "TCP"}],
+        });
+        cluster.kubectl().apply(&slice.to_string()).unwrap();
+        let found = async {
+            while let Some(event) = events.next().await {
+                match event {
+                    HostEvent::Changed(_) => return,
+                    HostEvent::Snapshot(hosts) if !hosts.is_empty() => return,
+                    _ => {}
+                }
+            }
+        };
+        timeout(LIMIT, found).await.expect("its host is found");
     });
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    async fn wait_for(&self, words: &str) {
+        let says = || String::from_utf8_lossy(&self.0.lock().unwrap()).contains(words);
+        until(words, async || says()).await;
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -31,17 +31,47 @@ pub(crate) fn overlay(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/overlays").join(name)
 }
 
-/// A cluster of three nodes in two zones, with the fleet of the overlay for laptops.
-pub(crate) async fn fleet(folder: &Path) -> Cluster {
+/// What a cluster has only with other software: the objects of these groups are left out.
+const OF_OTHERS: [&str; 2] = ["monitoring.coreos.com/", "cert-manager.io/"];
+
+/// The objects that a cluster without other software takes, and the others.
+pub(crate) fn ours(objects: &str) -> (Vec<&str>, Vec<&str>) {
+    objects
+        .split("\n---\n")
+        .partition(|object| !OF_OTHERS.iter().any(|group| object.contains(&format!("apiVersion: {group}"))))
+}
+
+/// A cluster of three nodes in two zones, with nothing on it.
+pub(crate) async fn empty_cluster(folder: &Path) -> Cluster {
     let cluster = Cluster::start(folder).await.unwrap();
     for (node, zone) in [("node-1", "zone-a"), ("node-2", "zone-b"), ("node-3", "zone-b")] {
         cluster.node(node, zone).await.unwrap();
     }
     cluster.disk("disk-1").await.unwrap();
+    cluster
+}
+
+/// The same with the fleet of the overlay for laptops.
+pub(crate) async fn fleet(folder: &Path) -> Cluster {
+    let cluster = empty_cluster(folder).await;
     let objects = cluster.kubectl().kustomize(&overlay("dev")).unwrap();
     cluster.kubectl().apply(&objects).unwrap();
     wait_for_rollout(&cluster);
     cluster
+}
+
+/// A folder for kustomize, of what its file says: `MANIFESTS` in it is where the project's
+/// are.
+pub(crate) fn composed(folder: &Path, kustomization: &str) -> PathBuf {
+    let composed = folder.join("composed");
+    std::fs::create_dir(&composed).unwrap();
+    // kustomize takes no absolute paths.
+    let up = "../".repeat(composed.components().count() - 1);
+    let manifests = overlay("..").parent().unwrap().canonicalize().unwrap();
+    let manifests = format!("{up}{}", manifests.strip_prefix("/").unwrap().display());
+    let text = kustomization.replace("MANIFESTS", &manifests);
+    std::fs::write(composed.join("kustomization.yaml"), text).unwrap();
+    composed
 }
 
 /// Waits until the Deployment has as many new pods as it wants.
