@@ -67,7 +67,7 @@ pub(crate) fn composed(folder: &Path, kustomization: &str) -> PathBuf {
     std::fs::create_dir(&composed).unwrap();
     // kustomize takes no absolute paths.
     let up = "../".repeat(composed.components().count() - 1);
-    let manifests = overlay("..").parent().unwrap().canonicalize().unwrap();
+    let manifests = overlay("..").canonicalize().unwrap();
     let manifests = format!("{up}{}", manifests.strip_prefix("/").unwrap().display());
     let text = kustomization.replace("MANIFESTS", &manifests);
     std::fs::write(composed.join("kustomization.yaml"), text).unwrap();
