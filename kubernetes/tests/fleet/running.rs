@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
+    pin::pin,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -191,7 +192,10 @@ fn candidates_have_the_labels_that_the_account_may_read_and_what_is_missing_is_s
         let client = cluster.client_of(NAMESPACE, "default").await.unwrap();
         let refused = KubernetesDiscovery::new(client, NAMESPACE, "agent-host").every(every);
         let mut events = refused.watch();
-        log.wait_for("bind it to a role with get, list and watch on endpointslices").await;
+        tokio::select! {
+            () = log.wait_for("bind it to a role with get, list and watch on endpointslices") => {}
+            event = events.next() => panic!("it may read nothing, and has {event:?}"),
+        }
         let allow = ["create", "rolebinding", "default-too", "--role=guildhall-engine"];
         let account = format!("--serviceaccount={NAMESPACE}:default");
         kubectl(&cluster, &[&allow[..], &[account.as_str()]].concat());
@@ -202,7 +206,14 @@ fn candidates_have_the_labels_that_the_account_may_read_and_what_is_missing_is_s
         let nowhere =
             KubernetesDiscovery::new(cluster.client().clone(), "nowhere", "agent-host").every(every);
         let mut events = nowhere.watch();
-        log.wait_for("there are no EndpointSlices of the Service agent-host in the namespace nowhere").await;
+        let said = "there are no EndpointSlices of the Service agent-host in the namespace nowhere";
+        let mut waiting = pin!(log.wait_for(said));
+        loop {
+            tokio::select! {
+                () = &mut waiting => break,
+                event = events.next() => assert_eq!(event, Some(HostEvent::Snapshot(Vec::new()))),
+            }
+        }
         kubectl(&cluster, &["create", "namespace", "nowhere"]);
         let address = host_pods(&cluster).await[0].status.clone().unwrap().pod_ip.unwrap();
         let slice = json!({

@@ -46,13 +46,17 @@ use crate::{
     fault::{Fault, FaultReason},
     fleet::Fleet,
     host::LiveHost,
-    ids::{AgentKey, GuildId},
+    ids::{AgentKey, GuildId, HostId},
     launch::{Launch, LaunchOptions},
     placement::{DecisionLog, GuildMode, PlacementService, PolicyIdentity, PolicyStatus, Shadow},
     registry::RegistryError,
     spec::GuildSpec,
     wire,
 };
+
+/// How long it waits to hear of a host that has an agent: longer than discoveries take
+/// between two looks.
+const HEARD_OF_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs agents on `agent-host` processes. Cheap to clone; all clones are one engine.
 #[derive(Clone, Debug)]
@@ -263,17 +267,32 @@ impl Shared {
         .map_err(late)?
     }
 
+    /// Waits for a host to be heard of: agents may be known to be on it before it is.
+    async fn heard_of(&self, host: &HostId) -> Option<Arc<LiveHost>> {
+        let mut changes = self.fleet.lease_changes();
+        let heard = async {
+            loop {
+                if let Some(host) = self.fleet.get(host) {
+                    return Some(host);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        timeout(HEARD_OF_WITHIN, heard).await.ok().flatten()
+    }
+
     /// Stops an agent where it was found.
     async fn stop_found(&self, agent: AgentInfo) -> Result<AgentInfo, EngineError> {
-        let Some(host) = self.fleet.get(&agent.host) else {
-            return match agent.state.needs_host() {
-                // Its host holds a lease, so the process is there, but this
-                // engine has not heard of the host: nothing may be forgotten.
-                true => Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
-                // Its host is gone, so there is nobody to ask; what is left of
-                // it is its record.
-                false => self.directory.forget(agent, false).await,
-            };
+        let host = match self.fleet.get(&agent.host) {
+            Some(host) => host,
+            // Its host is gone, so there is nobody to ask; what is left of it is its
+            // record.
+            None if !agent.state.needs_host() => return self.directory.forget(agent, false).await,
+            // Its host holds a lease, so the process is there: nothing may be forgotten.
+            None => match self.heard_of(&agent.host).await {
+                Some(host) => host,
+                None => return Err(EngineError::Host { host: agent.host, fault: unknown_host() }),
+            },
         };
         let request = v1::StopAgentRequest {
             guild_id: agent.key.guild.to_string(),
