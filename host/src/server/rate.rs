@@ -22,10 +22,14 @@ use super::access::Identity;
 /// Calls after which callers that have been quiet are forgotten.
 const FORGET_EVERY: usize = 4096;
 
+/// Each caller's calls, as of a clock.
+type Limiter<C> =
+    RateLimiter<Identity, HashMapStateStore<Identity>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
 /// Limits each caller to so many calls a second, and as many at once. Clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Rate<C: Clock = MonotonicClock> {
-    limiter: Arc<RateLimiter<Identity, HashMapStateStore<Identity>, C, NoOpMiddleware<C::Instant>>>,
+    limiter: Arc<Limiter<C>>,
     clock: C,
     calls: Arc<AtomicUsize>,
 }
