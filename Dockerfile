@@ -12,7 +12,7 @@
 #
 #   docker build --target agent-host -t guildhall/agent-host:0.1.0 .
 #
-# `make image` builds agent-host and agent-host-echo without Docker.
+# `make image` builds agent-host, agent-host-echo and run-guild without Docker.
 #
 # Builder and images are all of Debian 12: a program runs with the glibc that it was linked
 # against, or a later one. They are not static: the allocator and resolver of musl are

@@ -48,14 +48,14 @@ envtest: ## Build the real Kubernetes API server, etcd and controllers into a ca
 	@KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh
 
 test-kubernetes: redis tools ## Try the manifests, and guilds on their pods, on a real control plane (root)
-	$(BUILD) --bin agent-host --bin echo-runner
+	$(BUILD) --bin agent-host --bin echo-runner --example run_guild
 	KUBEBUILDER_ASSETS="$$(KUBERNETES_VERSION=$(KUBERNETES_VERSION) kubernetes/assets.sh | tail -n 1)" \
 	  $(CARGO) test --release --workspace --test fleet $(ARGS) -- --ignored --test-threads=1 --nocapture
 
-image: ## Build the images agent-host and agent-host-echo without Docker, target/image
+image: ## Build the images agent-host, agent-host-echo and run-guild without Docker, target/image
 	@{ command -v umoci && command -v skopeo && command -v bwrap && command -v strip; } >/dev/null \
 	  || { $(APT) umoci skopeo bubblewrap binutils ca-certificates; }
-	$(BUILD) --bin agent-host --bin echo-runner
+	$(BUILD) --bin agent-host --bin echo-runner --example run_guild
 	kubernetes/image.sh $(TARGET)/release $(TARGET)/image
 
 wheel: python-3.13 ## Pack the Python packages, target/wheels

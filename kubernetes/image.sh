@@ -1,12 +1,13 @@
 #!/bin/sh
-# Builds the images `agent-host` and `agent-host-echo` without Docker and without root, and
-# prints the folder they are in.
+# Builds the images `agent-host`, `agent-host-echo` and `run-guild` without Docker and without
+# root, and prints the folder they are in.
 #
 #   kubernetes/image.sh PROGRAMS FOLDER
 #
-#   PROGRAMS   where agent-host and echo-runner are, such as target/release
-#   FOLDER     gets an OCI layout, `oci`, with both images as tags, and for each an archive that
-#              `docker load`, `podman load` and `kind load image-archive` take
+#   PROGRAMS   where agent-host, echo-runner and examples/run_guild are, such as target/release
+#   FOLDER     gets an OCI layout, `oci`, with all of them as tags, and for each an archive that
+#              `docker load`, `podman load` and `kind load image-archive` take, under the
+#              project's version and as `dev`
 #
 # They are what the Dockerfile's targets of these names are, put together from this machine's
 # Debian instead of a registry's: the program, the shared libraries that it names, authorities
@@ -29,7 +30,7 @@ die() {
 for tool in umoci skopeo bwrap strip; do
   command -v $tool >/dev/null || die "$tool is needed: apt-get install umoci skopeo bubblewrap binutils"
 done
-for program in agent-host echo-runner; do
+for program in agent-host echo-runner examples/run_guild; do
   [ -x "$programs/$program" ] || die "$programs/$program is not built"
 done
 
@@ -38,6 +39,7 @@ mkdir -p "$folder"
 oci=$folder/oci
 umoci init --layout "$oci"
 umoci new --image "$oci:agent-host"
+umoci new --image "$oci:run-guild"
 
 # Whatever `ldd` names, where it names it.
 libraries() { ldd "$1" | sed -n 's/^[^/]*\(\/[^ ]*\) (0x.*/\1/p'; }
@@ -46,8 +48,9 @@ libraries() { ldd "$1" | sed -n 's/^[^/]*\(\/[^ ]*\) (0x.*/\1/p'; }
 add() {
   root=$1
   program=$2
-  install -D -m 755 "$programs/$program" "$root/usr/local/bin/$program"
-  strip --strip-debug "$root/usr/local/bin/$program"
+  name=$(basename "$program")
+  install -D -m 755 "$programs/$program" "$root/usr/local/bin/$name"
+  strip --strip-debug "$root/usr/local/bin/$name"
   for library in $(libraries "$programs/$program"); do
     install -D -m 755 "$library" "$root$library"
   done
@@ -63,19 +66,20 @@ furnish() {
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 }
 
-# One more layer on an image, as another image.
+# One more layer on an image, as another image, which begins with a program.
 layer() {
   from=$1
   to=$2
+  begin=$3
   bundle=$folder/bundle
   umoci unpack --rootless --image "$oci:$from" "$bundle"
   [ "$from" != "$to" ] || furnish "$bundle/rootfs"
-  shift 2
+  shift 3
   for program; do add "$bundle/rootfs" "$program"; done
   find "$bundle/rootfs" -exec touch -h -d "@$epoch" {} +
   umoci repack --image "$oci:$to" "$bundle"
   umoci config --image "$oci:$to" --created "$created" --config.user "$user:$user" \
-    --config.entrypoint /usr/local/bin/agent-host --config.exposedports 50051/tcp \
+    --config.entrypoint "/usr/local/bin/$begin" \
     --config.label "org.opencontainers.image.title=$to" \
     --config.label "org.opencontainers.image.version=$version" \
     --config.label org.opencontainers.image.licenses=Apache-2.0
@@ -102,12 +106,15 @@ check() {
   rm -rf "$bundle"
 }
 
-layer agent-host agent-host agent-host
-layer agent-host agent-host-echo echo-runner
+layer agent-host agent-host agent-host agent-host
+layer agent-host agent-host-echo agent-host echo-runner
+layer run-guild run-guild run_guild examples/run_guild
 umoci gc --layout "$oci"
-for tag in agent-host agent-host-echo; do
-  check $tag
-  skopeo --insecure-policy copy --quiet "oci:$oci:$tag" "docker-archive:$folder/$tag.tar:guildhall/$tag:$version"
+check agent-host
+check agent-host-echo
+for tag in agent-host agent-host-echo run-guild; do
+  skopeo --insecure-policy copy --quiet --additional-tag "guildhall/$tag:dev" \
+    "oci:$oci:$tag" "docker-archive:$folder/$tag.tar:guildhall/$tag:$version"
   skopeo inspect "oci:$oci:$tag" --format "$tag {{.Digest}} {{.Os}}/{{.Architecture}} {{len .Layers}} layers" >&2
 done
 du -h "$folder"/*.tar >&2

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 
 /// The programs that this workspace's images have, in the folder where they have them.
-const PROGRAMS: [&str; 2] = ["agent-host", "echo-runner"];
+const PROGRAMS: [&str; 3] = ["agent-host", "echo-runner", "run_guild"];
 
 /// Where they are within an image.
 pub(super) const BIN: &str = "/usr/local/bin";
@@ -53,10 +53,18 @@ impl Images {
         let repository = repository.rsplit_once(':').map_or(repository, |(repository, _)| repository);
         let with =
             |programs: &[&'static str]| programs.iter().map(|&of| (self.folder.join(of), of)).collect();
-        let agent_host = vec![format!("{BIN}/agent-host")];
+        let begins_with = |program: &str| vec![format!("{BIN}/{program}")];
         match repository {
-            "guildhall/agent-host" => Ok(Image { entrypoint: agent_host, programs: with(&["agent-host"]) }),
-            "guildhall/agent-host-echo" => Ok(Image { entrypoint: agent_host, programs: with(&PROGRAMS) }),
+            "guildhall/agent-host" => {
+                Ok(Image { entrypoint: begins_with("agent-host"), programs: with(&["agent-host"]) })
+            }
+            "guildhall/agent-host-echo" => Ok(Image {
+                entrypoint: begins_with("agent-host"),
+                programs: with(&["agent-host", "echo-runner"]),
+            }),
+            "guildhall/run-guild" => {
+                Ok(Image { entrypoint: begins_with("run_guild"), programs: with(&["run_guild"]) })
+            }
             // The machine's own, which is in /usr/bin.
             "redis" => Ok(Image { entrypoint: vec!["redis-server".to_owned()], programs: Vec::new() }),
             _ => bail!("nothing here stands in for the image {name}: see kubelet/images.rs"),

@@ -10,10 +10,11 @@ use std::{
 
 use futures::StreamExt;
 use guildhall::{
-    agent::AgentInfo,
+    agent::{AgentInfo, AgentState},
     discovery::{Discovery, KubernetesDiscovery},
     engine::{ExecutionEngine, GrpcEngine},
     host::HostEvent,
+    ids::GuildId,
 };
 use guildhall_kubernetes::{Cluster, sandboxed};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -22,8 +23,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::setup::{
-    LIMIT, NAMESPACE, engine, fleet, guild, host_of, host_pods, kubectl, run, until, until_all_run_on,
-    wait_for_rollout,
+    LIMIT, NAMESPACE, engine, fleet, guild, host_of, host_pods, kubectl, overlay, run, until,
+    until_all_run_on, wait_for_rollout,
 };
 
 async fn hosts(cluster: &Cluster) -> Vec<String> {
@@ -40,6 +41,23 @@ async fn scale(cluster: &Cluster, replicas: usize) -> Vec<String> {
 
 fn ids(agents: &[AgentInfo]) -> BTreeSet<String> {
     agents.iter().map(|agent| agent.key.agent.to_string()).collect()
+}
+
+#[test]
+#[ignore = "needs a control plane: make test-kubernetes"]
+fn the_page_leads_from_an_empty_namespace_to_a_guild_that_runs() {
+    sandboxed(async |folder| {
+        let cluster = fleet(&folder).await;
+        let app = cluster.kubectl().kustomize(&overlay("../example-app")).unwrap();
+        let said = cluster.kubectl().apply(&app).unwrap();
+        assert_eq!(said.errors, "", "the API server warns, as Pod Security does");
+        kubectl(&cluster, &["wait", "--for=condition=complete", "--timeout=120s", "job/run-guild"]);
+        println!("{}", kubectl(&cluster, &["get", "all"]));
+        let engine = engine(&cluster, 2).await;
+        let agents = engine.get_agents_in_guild(&GuildId::new("p2p_guild").unwrap()).await.unwrap();
+        assert_eq!(ids(&agents), ["agent1", "agent2"].map(str::to_owned).into());
+        assert!(agents.iter().all(|agent| agent.state == AgentState::Running), "{agents:?}");
+    });
 }
 
 #[test]
