@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::setup::{
     LIMIT, NAMESPACE, engine, fleet, guild, host_of, host_pods, kubectl, overlay, run, until,
-    until_all_run_on, wait_for_rollout,
+    until_all_run_on, until_open, wait_for_rollout,
 };
 
 async fn hosts(cluster: &Cluster) -> Vec<String> {
@@ -75,7 +75,7 @@ fn a_guild_runs_on_the_pods_and_is_whole_when_they_come_and_go() {
 
         // More pods: they are found, and used.
         let six = scale(&cluster, 6).await;
-        engine.wait_for_hosts(6, LIMIT).await.unwrap();
+        until_open(&engine, 6).await;
         let more = run(&engine, "b", 12).await;
         assert_eq!(more.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 6);
         until_all_run_on(&engine, 24, &six).await;
@@ -166,7 +166,7 @@ fn without_the_api_server_agents_are_placed_and_when_it_is_back_pods_are_found()
         until_all_run_on(&engine, 12, &two).await;
         cluster.plane().start_api_server().await.unwrap();
         scale(&cluster, 3).await;
-        engine.wait_for_hosts(3, LIMIT).await.unwrap();
+        until_open(&engine, 3).await;
         let more = run(&engine, "b", 6).await;
         assert_eq!(more.iter().map(|agent| agent.host.to_string()).collect::<BTreeSet<_>>().len(), 3);
     });

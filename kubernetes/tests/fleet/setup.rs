@@ -110,8 +110,17 @@ pub(crate) async fn engine(cluster: &Cluster, hosts: usize) -> GrpcEngine {
         KubernetesDiscovery::new(client, NAMESPACE, "agent-host").every(Duration::from_millis(200));
     let engine = GrpcEngine::builder().registry(Arc::new(registry)).discovery(Arc::new(discovery));
     let engine = engine.build().await.unwrap();
-    engine.wait_for_hosts(hosts, LIMIT).await.unwrap();
+    until_open(&engine, hosts).await;
     engine
+}
+
+/// Waits until the engine knows so many hosts, and may place agents on each: Kubernetes says
+/// that a pod is ready a moment after the pod does.
+pub(crate) async fn until_open(engine: &GrpcEngine, hosts: usize) {
+    until("the hosts take agents", async || {
+        engine.hosts().iter().filter(|host| !host.info.draining).count() == hosts
+    })
+    .await;
 }
 
 pub(crate) fn guild() -> GuildId {
