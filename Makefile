@@ -56,7 +56,7 @@ image: ## Build the images agent-host, agent-host-echo and run-guild without Doc
 	@{ command -v umoci && command -v skopeo && command -v bwrap && command -v strip; } >/dev/null \
 	  || { $(APT) umoci skopeo bubblewrap binutils ca-certificates; }
 	$(BUILD) --bin agent-host --bin echo-runner --example run_guild
-	kubernetes/image.sh $(TARGET)/release $(TARGET)/image
+	manifests/image.sh $(TARGET)/release $(TARGET)/image
 
 wheel: python-3.13 ## Pack the Python packages, target/wheels
 	$(BUILD) --lib

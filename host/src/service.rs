@@ -27,7 +27,7 @@ use crate::{
     moving::{Drained, Mover},
     replies::Replies,
     server::{
-        Caller, Identity,
+        Caller, CallerKey,
         overload::{Call, Overload},
     },
     supervisor::Supervisor,
@@ -209,7 +209,7 @@ impl AgentHostService for Service {
 
 impl Service {
     fn enter(&self, of: &Extensions) -> Result<Call, Status> {
-        let caller = of.get().map_or(Identity::Unknown, Caller::identity);
+        let caller = of.get().map_or(CallerKey::Unknown, Caller::key);
         self.overload.enter(caller).map_err(refuse)
     }
 

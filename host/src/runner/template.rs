@@ -31,19 +31,15 @@ enum Place {
 }
 
 impl Place {
-    /// What it stands for, if that is JSON with parts.
-    fn json(self, launch: &Launch) -> Option<&Json> {
+    /// The document that it stands for, if that is JSON with parts.
+    fn document(self) -> Option<fn(&Launch) -> &Json> {
         match self {
-            Self::AgentSpec => Some(&launch.agent_spec),
-            Self::GuildSpec => Some(&launch.guild_spec),
-            Self::Messaging => Some(&launch.messaging),
-            Self::ClientProperties => Some(&launch.client_properties),
+            Self::AgentSpec => Some(|launch| &launch.agent_spec),
+            Self::GuildSpec => Some(|launch| &launch.guild_spec),
+            Self::Messaging => Some(|launch| &launch.messaging),
+            Self::ClientProperties => Some(|launch| &launch.client_properties),
             _ => None,
         }
-    }
-
-    fn has_parts(self) -> bool {
-        matches!(self, Self::AgentSpec | Self::GuildSpec | Self::Messaging | Self::ClientProperties)
     }
 }
 
@@ -152,8 +148,8 @@ impl Template {
             match part {
                 Part::Text(text) => value.push_str(text),
                 Part::Within(place, path) => {
-                    if let Some(json) = place.json(launch) {
-                        value.push_str(&within(json, path));
+                    if let Some(document) = place.document() {
+                        value.push_str(&within(document(launch), path));
                     }
                 }
                 Part::Place(place) => match place {
@@ -187,7 +183,7 @@ fn place(name: &str) -> Result<Part, TemplateError> {
     let path: Vec<String> = path.collect();
     match &path[..] {
         [] => Ok(Part::Place(*place)),
-        _ if place.has_parts() && !path.contains(&String::new()) => Ok(Part::Within(*place, path)),
+        _ if place.document().is_some() && !path.contains(&String::new()) => Ok(Part::Within(*place, path)),
         _ => Err(unknown()),
     }
 }

@@ -136,18 +136,18 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn key(&self) -> CallerKey {
         match (&self.names, self.address) {
-            (Some(names), _) => Identity::Names(Arc::clone(names)),
-            (None, Some(address)) => Identity::Address(address.ip()),
-            (None, None) => Identity::Unknown,
+            (Some(names), _) => CallerKey::Names(Arc::clone(names)),
+            (None, Some(address)) => CallerKey::Address(address.ip()),
+            (None, None) => CallerKey::Unknown,
         }
     }
 }
 
 /// Whose calls a limit counts together: those of a certificate, or else of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Identity {
+pub(crate) enum CallerKey {
     Names(Arc<[String]>),
     Address(IpAddr),
     Unknown,
@@ -176,7 +176,7 @@ impl AccessLayer {
         match &self.rate {
             // Not probes, and not what hosts have to tell each other.
             Some(rate) if path.trim_start_matches('/').starts_with(SERVICE) => {
-                rate.admit(&caller.identity()).map_err(wire::fault_to_status)
+                rate.admit(&caller.key()).map_err(wire::fault_to_status)
             }
             _ => Ok(()),
         }

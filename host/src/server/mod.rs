@@ -32,7 +32,7 @@ use governor::clock::MonotonicClock;
 pub use self::access::{Role, Roles};
 use self::{access::AccessLayer, rate::Rate};
 pub(crate) use self::{
-    access::{Caller, Identity},
+    access::{Caller, CallerKey},
     health::Health,
 };
 use crate::{peer_service::Peer, service::Service};

@@ -9,7 +9,7 @@ use std::{
 
 use guildhall::fault::{Fault, FaultReason, RETRY_AFTER_MS};
 
-use super::access::Identity;
+use super::access::CallerKey;
 
 /// Calls under way at once: of all callers, and of one.
 const MOST: usize = 2048;
@@ -25,14 +25,14 @@ pub(crate) struct Overload(Arc<Mutex<Calls>>);
 #[derive(Debug, Default)]
 struct Calls {
     all: usize,
-    by_caller: HashMap<Identity, usize>,
+    by_caller: HashMap<CallerKey, usize>,
 }
 
 /// One call under way, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Call {
     calls: Arc<Mutex<Calls>>,
-    caller: Identity,
+    caller: CallerKey,
 }
 
 impl Overload {
@@ -40,7 +40,7 @@ impl Overload {
     ///
     /// # Errors
     /// A fault that says when to try again, when there are too many.
-    pub(crate) fn enter(&self, caller: Identity) -> Result<Call, Fault> {
+    pub(crate) fn enter(&self, caller: CallerKey) -> Result<Call, Fault> {
         let mut calls = lock(&self.0);
         let of_caller = calls.by_caller.get(&caller).copied().unwrap_or(0);
         if calls.all >= MOST || of_caller >= MOST_OF_ONE {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn one_caller_does_not_take_the_places_of_others_and_places_come_back() {
         let overload = Overload::default();
-        let caller = |n| Identity::Address(IpAddr::from([10, 0, 0, n]));
+        let caller = |n| CallerKey::Address(IpAddr::from([10, 0, 0, n]));
         let mut of_one: Vec<_> = (0..MOST_OF_ONE).map(|_| overload.enter(caller(1)).unwrap()).collect();
         assert_eq!(overload.enter(caller(1)).unwrap_err().reason, FaultReason::Overloaded);
         let of_another: Vec<_> = (0..MOST_OF_ONE).map(|_| overload.enter(caller(2)).unwrap()).collect();

@@ -17,14 +17,14 @@ use governor::{
 };
 use guildhall::fault::{Fault, FaultReason, RETRY_AFTER_MS};
 
-use super::access::Identity;
+use super::access::CallerKey;
 
 /// Calls after which callers that have been quiet are forgotten.
 const FORGET_EVERY: usize = 4096;
 
 /// Each caller's calls, as of a clock.
 type Limiter<C> =
-    RateLimiter<Identity, HashMapStateStore<Identity>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+    RateLimiter<CallerKey, HashMapStateStore<CallerKey>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// Limits each caller to so many calls a second, and as many at once. Clones count together.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl<C: Clock + Clone> Rate<C> {
     ///
     /// # Errors
     /// A fault that says when to try again, when there are too many.
-    pub(crate) fn admit(&self, caller: &Identity) -> Result<(), Fault> {
+    pub(crate) fn admit(&self, caller: &CallerKey) -> Result<(), Fault> {
         if self.calls.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             self.limiter.retain_recent();
         }
@@ -65,9 +65,9 @@ mod tests {
 
     use super::*;
 
-    fn caller(n: u16) -> Identity {
+    fn caller(n: u16) -> CallerKey {
         let [high, low] = n.to_be_bytes();
-        Identity::Address(IpAddr::from([10, 0, high, low]))
+        CallerKey::Address(IpAddr::from([10, 0, high, low]))
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(refused.reason, FaultReason::Overloaded);
         assert_eq!(refused.details[RETRY_AFTER_MS], "101");
         rate.admit(&caller(2)).unwrap();
-        let named = Identity::Names(["spiffe://guildhall/engine".to_owned()].into());
+        let named = CallerKey::Names(["spiffe://guildhall/engine".to_owned()].into());
         rate.admit(&named).unwrap();
         clock.advance(Duration::from_millis(101));
         rate.admit(&caller(1)).unwrap();

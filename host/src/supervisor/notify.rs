@@ -38,17 +38,6 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// What a process says that has started.
-    pub(super) const READY: Self = Self {
-        ready: true,
-        waiting: false,
-        alive: false,
-        trigger: false,
-        stopping: false,
-        status: None,
-        ignored: 0,
-    };
-
     /// Reads a datagram: lines of `NAME=VALUE`. Never fails: what it does not know
     /// it counts as ignored.
     pub fn parse(datagram: &[u8]) -> Self {

@@ -91,7 +91,7 @@ impl Body for LocalBody {
                 () = self.stdin.progress() => {}
                 is_ready = self.output.pump(source) => {
                     if is_ready {
-                        return Sign::Notice(Notice::READY);
+                        return Sign::Notice(Notice { ready: true, ..Notice::default() });
                     }
                 }
             }

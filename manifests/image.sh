@@ -2,7 +2,7 @@
 # Builds the images `agent-host`, `agent-host-echo` and `run-guild` without Docker and without
 # root, and prints the folder they are in.
 #
-#   kubernetes/image.sh PROGRAMS FOLDER
+#   manifests/image.sh PROGRAMS FOLDER
 #
 #   PROGRAMS   where agent-host, echo-runner and examples/run_guild are, such as target/release
 #   FOLDER     gets an OCI layout, `oci`, with all of them as tags, and for each an archive that
